@@ -1,0 +1,1 @@
+"""What every layer stands on: block devices, atomic output, sizes, progress, tracepoints."""

@@ -1,0 +1,1 @@
+"""What executes guest instructions."""

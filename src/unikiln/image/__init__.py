@@ -1,0 +1,1 @@
+"""Sources of files, containers and partition tables of disk images."""

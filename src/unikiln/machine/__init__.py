@@ -1,0 +1,1 @@
+"""The library operating system that runs a program from an image."""

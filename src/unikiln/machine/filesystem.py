@@ -1,0 +1,81 @@
+"""What the machine asks of a file system that it mounts; ``unikiln.zfs`` datasets answer it.
+
+Names are bytes, as the guest's are. Inodes are identified by their number (ZFS's object number).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Attributes(Protocol):
+    """What ``stat`` tells; times in nanoseconds since 1970, ``mode`` with the type bits."""
+
+    @property
+    def mode(self) -> int: ...  # noqa: D102
+    @property
+    def uid(self) -> int: ...  # noqa: D102
+    @property
+    def gid(self) -> int: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def nlink(self) -> int: ...  # noqa: D102
+    @property
+    def rdev(self) -> int: ...  # noqa: D102
+    @property
+    def atime_ns(self) -> int: ...  # noqa: D102
+    @property
+    def mtime_ns(self) -> int: ...  # noqa: D102
+    @property
+    def ctime_ns(self) -> int: ...  # noqa: D102
+
+
+class DirectoryEntry(Protocol):
+    """A name in a directory; ``type`` is the mode's type nibble (``mode >> 12``), as in ``d_type``."""
+
+    @property
+    def name(self) -> bytes: ...  # noqa: D102
+    @property
+    def object(self) -> int: ...  # noqa: D102
+    @property
+    def type(self) -> int: ...  # noqa: D102
+
+
+class Inode(Protocol):
+    """A file, directory, symbolic link or other node; immutable while mounted read-only."""
+
+    @property
+    def object(self) -> int:
+        """The inode number."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """What ``stat`` tells."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset``; short at the end of the file."""
+
+    def readlink(self) -> bytes:
+        """The target of a symbolic link."""
+
+    def entries(self) -> Iterable[DirectoryEntry]:
+        """The names of a directory, without ``.`` and ``..``."""
+
+    def lookup(self, name: bytes) -> Inode | None:
+        """The inode called ``name`` in a directory, if there is one."""
+
+    def xattrs(self) -> dict[bytes, bytes]:
+        """Extended attributes by full name (``user.comment``)."""
+
+
+class FileSystem(Protocol):
+    """A mounted dataset."""
+
+    @property
+    def root(self) -> Inode:
+        """Its root directory."""
+
+    def inode(self, object: int) -> Inode:
+        """The inode with that number."""

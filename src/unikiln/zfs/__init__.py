@@ -1,0 +1,1 @@
+"""The ZFS on-disk format, read and written without OpenZFS."""

@@ -1,0 +1,1 @@
+"""Checksums and compressions: bytes in, bytes out; one table each."""

@@ -1,0 +1,1 @@
+"""Virtual devices: a DVA to bytes and back."""
