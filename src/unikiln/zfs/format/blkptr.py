@@ -1,0 +1,217 @@
+"""Block pointers: where a block lies, how large it is, how it was encoded, and its checksum.
+
+128 bytes: three DVAs, one word of properties, two of padding, two birth txgs, the fill count and
+four words of checksum. An embedded block pointer carries up to 112 bytes of (compressed) data
+in place of all but the properties and the birth (sys/spa.h, ``blkptr_t``).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from unikiln.errors import CorruptError
+from unikiln.zfs.format.dmu import type_name
+
+SIZE = 128
+SECTOR_SHIFT = 9
+EMBEDDED_MAX = 112
+"""Bytes that an embedded block pointer can hold (``BPE_PAYLOAD_SIZE``)."""
+HOLE = bytes(SIZE)
+"""A hole that was never written."""
+
+_WORDS = struct.Struct("<16Q")
+_LITTLE_ENDIAN = 1 << 63
+_GANG = 1 << 63
+
+
+class Checksum(IntEnum):
+    """``enum zio_checksum`` (sys/zio.h)."""
+
+    INHERIT = 0
+    ON = 1
+    OFF = 2
+    LABEL = 3
+    GANG_HEADER = 4
+    ZILOG = 5
+    FLETCHER_2 = 6
+    FLETCHER_4 = 7
+    SHA256 = 8
+    ZILOG2 = 9
+    NOPARITY = 10
+    SHA512 = 11
+    SKEIN = 12
+    EDONR = 13
+    BLAKE3 = 14
+
+
+class Compression(IntEnum):
+    """``enum zio_compress`` (sys/zio_compress.h)."""
+
+    INHERIT = 0
+    ON = 1
+    OFF = 2
+    LZJB = 3
+    EMPTY = 4
+    GZIP_1 = 5
+    GZIP_2 = 6
+    GZIP_3 = 7
+    GZIP_4 = 8
+    GZIP_5 = 9
+    GZIP_6 = 10
+    GZIP_7 = 11
+    GZIP_8 = 12
+    GZIP_9 = 13
+    ZLE = 14
+    LZ4 = 15
+    ZSTD = 16
+
+
+class Dva(NamedTuple):
+    """A data virtual address: bytes ``offset`` to ``offset + asize`` of top-level vdev ``vdev``."""
+
+    vdev: int
+    offset: int
+    asize: int
+    gang: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.vdev}:{self.offset:x}:{self.asize:x}"
+
+
+@dataclass(slots=True, frozen=True)
+class BlockPointer:
+    """A block pointer, decoded; sizes in bytes, ``checksum`` four 64-bit words.
+
+    ``payload`` is set when the data is embedded; ``dvas`` holds only those that are in use.
+    """
+
+    dvas: tuple[Dva, ...]
+    lsize: int
+    psize: int
+    compression: int
+    checksum_type: int
+    type: int
+    level: int
+    birth: int
+    fill: int
+    checksum: tuple[int, int, int, int] = (0, 0, 0, 0)
+    physical_birth: int = 0
+    payload: bytes | None = None
+    encrypted: bool = False
+    dedup: bool = False
+    little_endian: bool = True
+
+    @property
+    def is_hole(self) -> bool:
+        """No data: reads as zeros."""
+        return not self.dvas and self.payload is None
+
+    @property
+    def is_embedded(self) -> bool:
+        """The data is in the pointer itself."""
+        return self.payload is not None
+
+    @property
+    def asize(self) -> int:
+        """Bytes allocated, over all copies."""
+        return sum(dva.asize for dva in self.dvas)
+
+    def describe(self) -> str:
+        """Where and what, for messages: ``<0:4a000:1000> L0 DNODE``."""
+        where = f"<{self.dvas[0]}>" if self.dvas else "<embedded>" if self.is_embedded else "<hole>"
+        return f"{where} L{self.level} {type_name(self.type)}"
+
+
+def pack(pointer: BlockPointer) -> bytes:
+    """The 128 bytes of ``pointer``."""
+    if pointer.payload is not None:
+        return _pack_embedded(pointer)
+    words = [0] * 16
+    for index, dva in enumerate(pointer.dvas):
+        words[2 * index] = dva.vdev << 32 | dva.asize >> SECTOR_SHIFT
+        words[2 * index + 1] = dva.offset >> SECTOR_SHIFT | (_GANG if dva.gang else 0)
+    words[6] = (
+        (pointer.lsize >> SECTOR_SHIFT) - 1
+        | (pointer.psize >> SECTOR_SHIFT) - 1 << 16
+        | pointer.compression << 32
+        | pointer.checksum_type << 40
+        | _common(pointer)
+    )
+    words[9] = pointer.physical_birth
+    words[10] = pointer.birth
+    words[11] = pointer.fill
+    words[12:16] = pointer.checksum
+    return _WORDS.pack(*words)
+
+
+def _common(pointer: BlockPointer) -> int:
+    flags = pointer.encrypted << 61 | pointer.dedup << 62 | pointer.little_endian << 63
+    return pointer.type << 48 | pointer.level << 56 | flags
+
+
+def _pack_embedded(pointer: BlockPointer) -> bytes:
+    payload = pointer.payload or b""
+    data = payload.ljust(EMBEDDED_MAX, b"\0")
+    prop = pointer.lsize - 1 | len(payload) - 1 << 25 | pointer.compression << 32 | 1 << 39 | _common(pointer)
+    birth = struct.pack("<Q", pointer.birth)
+    return data[:48] + struct.pack("<Q", prop) + data[48:72] + birth + data[72:]
+
+
+def unpack(data: bytes | memoryview, offset: int = 0) -> BlockPointer:
+    """The block pointer at ``offset`` of ``data``.
+
+    :raises CorruptError: fields that no block pointer can have
+    """
+    words = _WORDS.unpack_from(data, offset)
+    prop = words[6]
+    if prop >> 39 & 1:
+        return _unpack_embedded(bytes(data[offset : offset + SIZE]), prop, words[10])
+    dvas = tuple(
+        Dva(
+            words[i] >> 32 & 0xFFFFFF,
+            (words[i + 1] & ~_GANG) << SECTOR_SHIFT,
+            (words[i] & 0xFFFFFF) << 9,
+            bool(words[i + 1] & _GANG),
+        )
+        for i in (0, 2, 4)
+        if words[i] or words[i + 1]
+    )
+    return BlockPointer(
+        dvas,
+        lsize=((prop & 0xFFFF) + 1) << SECTOR_SHIFT,
+        psize=((prop >> 16 & 0xFFFF) + 1) << SECTOR_SHIFT,
+        compression=prop >> 32 & 0x7F,
+        checksum_type=prop >> 40 & 0xFF,
+        type=prop >> 48 & 0xFF,
+        level=prop >> 56 & 0x1F,
+        birth=words[10],
+        fill=words[11],
+        checksum=(words[12], words[13], words[14], words[15]),
+        physical_birth=words[9],
+        encrypted=bool(prop >> 61 & 1),
+        dedup=bool(prop >> 62 & 1),
+        little_endian=bool(prop & _LITTLE_ENDIAN),
+    )
+
+
+def _unpack_embedded(raw: bytes, prop: int, birth: int) -> BlockPointer:
+    psize = (prop >> 25 & 0x7F) + 1
+    if psize > EMBEDDED_MAX:
+        raise CorruptError(f"an embedded block pointer of {psize} bytes")
+    payload = raw[:48] + raw[56:80] + raw[88:]
+    return BlockPointer(
+        (),
+        lsize=(prop & 0x1FFFFFF) + 1,
+        psize=psize,
+        compression=prop >> 32 & 0x7F,
+        checksum_type=Checksum.OFF,
+        type=prop >> 48 & 0xFF,
+        level=prop >> 56 & 0x1F,
+        birth=birth,
+        fill=1,
+        payload=payload[:psize],
+        little_endian=bool(prop & _LITTLE_ENDIAN),
+    )
