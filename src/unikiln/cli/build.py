@@ -1,0 +1,162 @@
+"""``unikiln build``: a directory or a manifest to an image."""
+
+from __future__ import annotations
+
+import platform
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unikiln.base.size import format_size, parse_size
+from unikiln.cli.bar import progress_bar
+from unikiln.cli.output import print_json
+from unikiln.errors import UsageError
+
+if TYPE_CHECKING:
+    from unikiln.image.build import BuildOptions, BuildResult
+
+
+class Arch(StrEnum):
+    """What the image is for."""
+
+    aarch64 = "aarch64"
+    x86_64 = "x86_64"
+
+
+class FileSystem(StrEnum):
+    """What is in the image's partition."""
+
+    zfs = "zfs"
+
+
+class Layout(StrEnum):
+    """What is around the pool."""
+
+    disk = "disk"
+    pool = "pool"
+
+
+class Format(StrEnum):
+    """What holds the disk."""
+
+    raw = "raw"
+    qcow2 = "qcow2"
+
+
+class Compression(StrEnum):
+    """How blocks are compressed."""
+
+    off = "off"
+    lz4 = "lz4"
+
+
+class Profile(StrEnum):
+    """Which pool features are active."""
+
+    osv = "osv"
+    openzfs = "openzfs"
+
+
+_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
+_RECORD_SIZES = [1 << bits for bits in range(9, 21)]
+
+
+def _host_arch() -> Arch:
+    machine = platform.machine().lower()
+    known = _ALIASES.get(machine, machine)
+    return Arch(known) if known in Arch.__members__ else Arch.aarch64
+
+
+def build(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A directory, or a manifest in OSv's syntax.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="IMAGE", help="The image to make.")],
+    arch: Annotated[Arch | None, typer.Option(help="Architecture; default: this host's.")] = None,
+    fs: Annotated[FileSystem, typer.Option(help="File system.")] = FileSystem.zfs,
+    layout: Annotated[
+        Layout, typer.Option(help="An MBR with the pool in partition 2, or the bare pool.")
+    ] = Layout.disk,
+    format: Annotated[
+        Format | None, typer.Option(help="Default: by suffix (.raw .img .zfs, or .qcow2).")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Size of the disk, such as 256M; default: what the tree takes.")
+    ] = None,
+    slack: Annotated[str, typer.Option(help="Free space to add when --size is not given.")] = "10%",
+    pool: Annotated[str, typer.Option(help="Name of the pool.")] = "osv",
+    dataset: Annotated[str, typer.Option(help="Dataset in the pool for the files; / is its root.")] = "zfs",
+    compression: Annotated[Compression, typer.Option(help="How to compress blocks.")] = Compression.lz4,
+    ashift: Annotated[
+        int, typer.Option(min=9, max=16, help="Sector size of the pool, as a power of 2.")
+    ] = 12,
+    recordsize: Annotated[str, typer.Option(help="Largest block of a file: 512 to 1M.")] = "128K",
+    cmdline: Annotated[str | None, typer.Option(help="Command line to store at byte 512.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Same input and seed, same bytes.")] = None,
+    profile: Annotated[
+        Profile, typer.Option(help="Pool features: those that an OSv kernel knows, or OpenZFS's.")
+    ] = Profile.osv,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+) -> None:
+    """Make a disk image with a ZFS pool from a directory or a manifest.
+
+    SOURCE_DATE_EPOCH, if set, gives the times of everything that the build makes.
+    """
+    from unikiln.image.build import BuildOptions
+    from unikiln.image.build import build as build_image
+    from unikiln.image.reproducible import source_date_epoch
+
+    options = BuildOptions(
+        source=source,
+        output=output,
+        arch=(arch or _host_arch()).value,
+        layout=layout.value,
+        format=format.value if format else None,
+        size=None if size is None else parse_size(size),
+        slack=_slack(slack),
+        pool=pool,
+        dataset=dataset,
+        compression=compression.value,
+        ashift=ashift,
+        recordsize=_record_size(recordsize),
+        cmdline=cmdline,
+        seed=seed,
+        epoch=source_date_epoch(),
+        profile=profile.value,
+    )
+    with progress_bar(f"building {output.name}", quiet=quiet) as progress:
+        result = build_image(options, progress)
+    if json:
+        print_json(result)
+    elif not quiet:
+        print(_summary(result, options))
+
+
+def _slack(text: str) -> float:
+    """A percentage, with or without its sign, as a fraction."""
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -1
+    if not 0 <= percent <= 10_000:
+        raise UsageError(f"{text!r} is no slack", hint="write it like 10%")
+    return percent / 100
+
+
+def _record_size(text: str) -> int:
+    size = parse_size(text)
+    if size not in _RECORD_SIZES:
+        raise UsageError(f"a record size of {text} is not possible", hint="a power of two from 512 to 1M")
+    return size
+
+
+def _summary(result: BuildResult, options: BuildOptions) -> str:
+    dataset = "" if options.dataset == "/" else f"/{options.dataset.strip('/')}"
+    return (
+        f"{result.image}: {result.files:,} files, {format_size(result.bytes_in)} "
+        f"in {result.pool}{dataset} on a {format_size(result.size)} {result.format} disk, "
+        f"{format_size(result.bytes_out)} used, {result.seconds:.2f} s"
+    )

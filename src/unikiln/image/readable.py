@@ -1,0 +1,124 @@
+"""What copying files out of an image asks of the file system in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from unikiln.errors import CorruptError
+
+
+class Attributes(Protocol):
+    """What ``stat`` tells; times in nanoseconds since 1970, ``mode`` with the type bits."""
+
+    @property
+    def mode(self) -> int: ...  # noqa: D102
+    @property
+    def uid(self) -> int: ...  # noqa: D102
+    @property
+    def gid(self) -> int: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def nlink(self) -> int: ...  # noqa: D102
+    @property
+    def rdev(self) -> int: ...  # noqa: D102
+    @property
+    def atime_ns(self) -> int: ...  # noqa: D102
+    @property
+    def mtime_ns(self) -> int: ...  # noqa: D102
+
+
+class Entry(Protocol):
+    """A name in a directory, and the number of what it names."""
+
+    @property
+    def name(self) -> bytes: ...  # noqa: D102
+    @property
+    def object(self) -> int: ...  # noqa: D102
+
+
+class Inode(Protocol):
+    """A file, directory, symbolic link or other node."""
+
+    @property
+    def object(self) -> int:
+        """The inode number."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """What ``stat`` tells."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset``."""
+
+    def readlink(self) -> bytes:
+        """The target of a symbolic link."""
+
+    def entries(self) -> Iterable[Entry]:
+        """The names of a directory, without ``.`` and ``..``."""
+
+    def xattrs(self) -> dict[bytes, bytes]:
+        """Extended attributes by full name."""
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what is not a hole, ascending."""
+
+
+class FileSystem(Protocol):
+    """A dataset of the image."""
+
+    def inode(self, object: int) -> Inode:
+        """The inode with that number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One name below the top of a walk; ``names`` are those from the top (none: the top itself).
+
+    ``last`` tells for each of ``names`` whether nothing follows it in its directory.
+    """
+
+    names: tuple[bytes, ...]
+    inode: Inode
+    last: tuple[bool, ...]
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it has names in it."""
+        return self.inode.attributes.mode >> 12 == 4
+
+
+def walk(filesystem: FileSystem, top: Inode) -> Iterator[Visit]:
+    """``top`` and all below it: parents first, names in order of their bytes.
+
+    :raises CorruptError: a directory is met twice, so the walk might never end
+    """
+    seen: set[int] = set()
+    stack = [iter([Visit((), top, ())])]
+    while stack:
+        visit = next(stack[-1], None)
+        if visit is None:
+            stack.pop()
+            continue
+        if visit.is_directory:
+            _check_new(seen, visit)
+        yield visit
+        if visit.is_directory:
+            stack.append(children(filesystem, visit))
+
+
+def _check_new(seen: set[int], visit: Visit) -> None:
+    if visit.inode.object in seen:
+        path = b"/".join(visit.names).decode("utf-8", "backslashreplace")
+        raise CorruptError(f"directory {path!r} is reached by two names")
+    seen.add(visit.inode.object)
+
+
+def children(filesystem: FileSystem, visit: Visit) -> Iterator[Visit]:
+    """What is in a directory, by name; inodes are looked up as they are asked for, so many cost little."""
+    entries = sorted(visit.inode.entries(), key=lambda entry: entry.name)
+    for remaining, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
+        inode = filesystem.inode(entry.object)
+        yield Visit((*visit.names, entry.name), inode, (*visit.last, remaining == 0))
