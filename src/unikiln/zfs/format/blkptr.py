@@ -8,6 +8,7 @@ in place of all but the properties and the birth (sys/spa.h, ``blkptr_t``).
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -145,6 +146,30 @@ def pack(pointer: BlockPointer) -> bytes:
     words[11] = pointer.fill
     words[12:16] = pointer.checksum
     return _WORDS.pack(*words)
+
+
+def pack_plain(
+    offsets: Sequence[int],
+    asize: int,
+    lsize: int,
+    psize: int,
+    compression: int,
+    kind: int,
+    level: int,
+    birth: int,
+    fill: int,
+    checksum: tuple[int, int, int, int],
+) -> bytes:
+    """The pointer to a plain fletcher4 block with copies of ``asize`` bytes at ``offsets`` of vdev 0.
+
+    What :func:`pack` would give, in a third of the time: a writer needs one for every block.
+    """
+    sectors = asize >> SECTOR_SHIFT
+    dvas = [word for offset in offsets for word in (sectors, offset >> SECTOR_SHIFT)]
+    dvas += [0] * (6 - len(dvas))
+    sizes = (lsize >> SECTOR_SHIFT) - 1 | (psize >> SECTOR_SHIFT) - 1 << 16 | compression << 32
+    prop = sizes | Checksum.FLETCHER_4 << 40 | kind << 48 | level << 56 | _LITTLE_ENDIAN
+    return _WORDS.pack(*dvas, prop, 0, 0, 0, birth, fill, *checksum)
 
 
 def _common(pointer: BlockPointer) -> int:

@@ -38,6 +38,13 @@ class Objset:
     zil_header: bytes = bytes(_ZIL_HEADER)
     user_used: Dnode | None = None
     group_used: Dnode | None = None
+    project_used: Dnode | None = None
+
+    @property
+    def accounting(self) -> list[Dnode]:
+        """The dnodes here that count what users, groups and projects use."""
+        counters = (self.user_used, self.group_used, self.project_used)
+        return [each for each in counters if each is not None and each.type]
 
     def pack(self) -> bytes:
         """2048 bytes (version 2), or 1024 when users are not counted."""
@@ -67,4 +74,5 @@ def unpack(data: bytes) -> Objset:
         data[dnode.SIZE : start],
         dnode.unpack(data, SIZE_V1) if counted else None,
         dnode.unpack(data, SIZE_V1 + dnode.SIZE) if counted else None,
+        dnode.unpack(data, SIZE_V2) if len(data) >= SIZE_V3 else None,
     )

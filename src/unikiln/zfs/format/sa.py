@@ -7,7 +7,8 @@ system registers in a ZAP; attributes of variable size have their lengths in the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from unikiln.base.size import round_up
@@ -63,17 +64,12 @@ def decode_registration(name: str, value: int) -> Attribute:
     return Attribute(name, value & 0xFFFF, value >> 24 & 0xFFFF, value >> 16 & 0xFF)
 
 
-def encode(layout_number: int, values: Iterable[tuple[Attribute, bytes]]) -> bytes:
-    """A bonus or spill buffer with these attributes, in the order of their layout."""
-    lengths: list[int] = []
-    body = bytearray()
-    for attribute, value in values:
-        if attribute.length == 0:
-            lengths.append(len(value))
-        body += value.ljust(round_up(len(value), 8), b"\0")
+@lru_cache(maxsize=1024)
+def header(layout: int, lengths: tuple[int, ...]) -> bytes:
+    """The header of a buffer: its layout's number, and the bytes of each attribute of variable size."""
     size = header_size(len(lengths))
-    head = _HEAD.pack(MAGIC, size >> 3 << 10 | layout_number) + struct.pack(f"<{len(lengths)}H", *lengths)
-    return head.ljust(size, b"\0") + bytes(body)
+    head = _HEAD.pack(MAGIC, size >> 3 << 10 | layout)
+    return (head + struct.pack(f"<{len(lengths)}H", *lengths)).ljust(size, b"\0")
 
 
 def header_size(variable: int) -> int:
