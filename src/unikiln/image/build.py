@@ -133,7 +133,7 @@ def _create_options(options: BuildOptions, tree: Node, start: int) -> CreateOpti
         ashift=options.ashift,
         recordsize=options.recordsize,
         seed=seed,
-        epoch=epoch,
+        epoch=int(time.time()) if epoch is None else epoch,
         profile=options.profile,
     )
 
