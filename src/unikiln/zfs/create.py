@@ -6,6 +6,7 @@ the uberblock last. A device that can grow is written first and sized at the end
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -141,12 +142,19 @@ class _Creation:
         compression = Compression.LZ4 if self._options.compression == "lz4" else Compression.OFF
         plans = [FileSystemPlan(name) for name in ("", *names)]
         for index, plan in enumerate(plans):
-            content = tree if index == len(names) else directory(time_ns=self._options.epoch * 10**9)
+            content = tree if index == len(names) else self._mount_point(names[index])
             self._write_file_system(plan, content)
             plan.children = plans[index + 1 : index + 2]
         plans[0].properties = {"compression": int(compression)}
         plans[-1].properties = {**plans[-1].properties, **self._properties(tree)}
         return plans[0]
+
+    def _mount_point(self, child: str) -> Node:
+        """The tree of a dataset above the one with the files: where its child is mounted."""
+        time_ns = self._options.epoch * 10**9
+        root = directory(time_ns=time_ns)
+        root.children = {os.fsencode(child): directory(time_ns=time_ns)}
+        return root
 
     def _write_file_system(self, plan: FileSystemPlan, tree: Node) -> None:
         data = Policy(self._options.compression == "lz4", self._options.ashift, self._metadata.embed)
