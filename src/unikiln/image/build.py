@@ -55,7 +55,10 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What was built; sizes in bytes, ``size`` of the virtual disk, ``bytes_out`` allocated in the pool."""
+    """What was built; sizes in bytes, ``size`` of the virtual disk, ``bytes_out`` allocated in the pool.
+
+    ``files`` counts everything in the tree but its root; a file with several names counts once.
+    """
 
     image: str
     arch: str
@@ -82,6 +85,8 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
     start = _pool_start(options)
     tree = _read_source(options)
     create = _create_options(options, tree, start)
+    nodes, bytes_in = totals(tree)
+    progress.total(nodes, bytes_in)
     with replacing(options.output) as beside:
         device = create_image(beside, form)
         try:
@@ -91,7 +96,7 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
             device.close()
     return BuildResult(
         os.fspath(options.output), options.arch, options.layout, form, size,
-        made.files, made.bytes_in, made.bytes_out, options.pool, made.pool_guid,
+        nodes - 1, bytes_in, made.bytes_out, options.pool, made.pool_guid,
         time.monotonic() - started,
     )  # fmt: skip
 
@@ -153,7 +158,6 @@ def _write(
     options: BuildOptions,
     progress: Progress,
 ) -> CreateResult:
-    progress.total(*totals(tree))
     made = create_pool(GrowingSlice(device, start) if start else device, tree, create, progress)
     device.truncate(start + made.size)
     if options.layout == "disk":
