@@ -17,12 +17,12 @@ from unikiln.base.progress import QUIET, Progress
 from unikiln.base.size import format_size, round_up
 from unikiln.base.tree import Node, directory
 from unikiln.errors import UsageError
-from unikiln.zfs import features as flags
+from unikiln.zfs import enabled as flags
 from unikiln.zfs.alloc import REGION, Allocator, metaslab_shift
 from unikiln.zfs.block_writer import BlockWriter, Policy
 from unikiln.zfs.config import VERSION, VdevLayout
 from unikiln.zfs.dsl_writer import DslWriter, FileSystemPlan
-from unikiln.zfs.features import FeatureSet
+from unikiln.zfs.enabled import FeatureSet
 from unikiln.zfs.format import label, nvlist
 from unikiln.zfs.format.blkptr import Compression
 from unikiln.zfs.format.dmu import ZAP_METADATA, ObjectType
