@@ -14,9 +14,9 @@ import typer
 if TYPE_CHECKING:
     from unikiln.base.device import BlockDevice
     from unikiln.image.partition import Partition
-    from unikiln.zfs.arc import Statistics
+    from unikiln.zfs.arc import Stats
+    from unikiln.zfs.filesystem import FileSystem
     from unikiln.zfs.pool import Pool
-    from unikiln.zfs.zpl import FileSystem
 
 ImageArgument = Annotated[Path, typer.Argument(metavar="IMAGE", help="A disk image: raw or qcow2.")]
 DatasetOption = Annotated[
@@ -41,7 +41,7 @@ class OpenDataset:
     """A dataset of an open image; ``cache_stats`` has ``hits`` and ``misses`` of the cache under it."""
 
     filesystem: FileSystem
-    cache_stats: Statistics
+    cache_stats: Stats
     cmdline: str | None
 
 
@@ -75,7 +75,16 @@ def open_dataset(image: Path, dataset: str | None) -> Iterator[OpenDataset]:
     with open_pool_image(image) as opened:
         pool = opened.pool
         cmdline = read_cmdline(opened.disk) if opened.partition else None
-        yield OpenDataset(pool.filesystem(dataset), pool.arc.stats, cmdline)
+        name = None if dataset is None else full_name(pool.name, dataset)
+        yield OpenDataset(pool.filesystem(name), pool.arc.stats, cmdline)
+
+
+def full_name(pool: str, dataset: str) -> str:
+    """A dataset's name with the pool's in front, which people may leave out; ``/`` is the pool's root."""
+    short = dataset.strip("/")
+    if short.partition("/")[0].partition("@")[0] == pool:
+        return short
+    return f"{pool}{short}" if short.startswith("@") or not short else f"{pool}/{short}"
 
 
 def guest_path(text: str) -> bytes:

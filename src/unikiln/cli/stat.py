@@ -12,7 +12,7 @@ from unikiln.cli.listing import record, time_text, type_name
 from unikiln.cli.output import json_name, name_text, print_json
 
 if TYPE_CHECKING:
-    from unikiln.zfs.zpl import Inode
+    from unikiln.zfs.filesystem import Inode
 
 
 def stat(
@@ -59,7 +59,7 @@ def _text(path: bytes, inode: Inode) -> str:
     lines = [
         f"  File: {shown}",
         f"  Type: {type_name(attributes.mode)}, object {inode.object}, {attributes.nlink} links",
-        f"  Size: {attributes.size} in blocks of {attributes.block_size}, {attributes.blocks * 512} allocated",
+        f"  Size: {attributes.size} in blocks of {attributes.block_size}, {512 * attributes.blocks} used",
         f"  Mode: {modes.S_IMODE(attributes.mode):04o} {modes.filemode(attributes.mode)}, "
         f"owner {attributes.uid}, group {attributes.gid}",
         f"Access: {_time(attributes.atime_ns)}",

@@ -1,0 +1,168 @@
+"""``unikiln info``: partitions, labels, devices, datasets and space of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from unikiln.base.size import format_size
+from unikiln.cli.common import ImageArgument, JsonOption, PoolImage, open_pool_image
+from unikiln.cli.listing import aligned, time_text
+from unikiln.cli.output import print_json, printable
+
+if TYPE_CHECKING:
+    from unikiln.zfs.pool import Pool
+
+_VDEV_FIELDS = ("id", "guid", "type", "path", "ashift", "asize", "metaslab_shift", "is_log")
+
+
+def info(image: ImageArgument, json: JsonOption = False) -> None:
+    """Show partitions, labels, devices, datasets and space of an image."""
+    with open_pool_image(image) as opened:
+        found = _gather(opened)
+        if json:
+            print_json(found)
+            return
+        for line in _lines(opened.pool, found):
+            print(printable(line))
+
+
+def _gather(opened: PoolImage) -> dict[str, object]:
+    """All that there is to know, for JSON."""
+    from unikiln.image.mbr import read_cmdline
+    from unikiln.image.partitions import partitions
+
+    pool = opened.pool
+    return {
+        "image": opened.disk.name,
+        "format": "qcow2" if type(opened.disk).__name__ == "Qcow2Reader" else "raw",
+        "size": opened.disk.size,
+        "partitions": partitions(opened.disk) if opened.partition else [],
+        "pool_partition": opened.partition.number if opened.partition else None,
+        "cmdline": read_cmdline(opened.disk) if opened.partition else None,
+        "pool": _pool(pool),
+        "labels": list(_labels(pool)),
+        "vdevs": list(_vdev_records(pool)),
+        "datasets": pool.datasets(),
+    }
+
+
+def _pool(pool: Pool) -> dict[str, object]:
+    return {
+        "name": pool.name,
+        "guid": pool.guid,
+        "version": pool.version,
+        "state": pool.state_name,
+        "txg": pool.txg,
+        "size": pool.size,
+        "allocated": pool.allocated,
+        "free": pool.free,
+        "features": pool.features,
+    }
+
+
+def _labels(pool: Pool) -> Iterator[dict[str, object]]:
+    for member in pool.members:
+        for label in member.labels:
+            newest = max((each.txg for each in label.uberblocks), default=None)
+            yield {
+                "device": member.device.name,
+                "label": label.index,
+                "problem": label.problem or None,
+                "uberblocks": len(label.uberblocks),
+                "newest_txg": newest,
+            }
+
+
+def _vdev_records(pool: Pool) -> Iterator[dict[str, object]]:
+    tree = pool.config.get("vdev_tree")
+    if isinstance(tree, dict):
+        yield from _vdev_record(tree, 0)
+
+
+def _vdev_record(config: Mapping[str, object], depth: int) -> Iterator[dict[str, object]]:
+    """One record a device, parents first; ``depth`` tells how they nest."""
+    yield {"depth": depth, **{name: config[name] for name in _VDEV_FIELDS if name in config}}
+    children = config.get("children")
+    for child in children if isinstance(children, list | tuple) else ():
+        if isinstance(child, dict):
+            yield from _vdev_record(child, depth + 1)
+
+
+def _lines(pool: Pool, found: dict[str, object]) -> Iterator[str]:
+    yield f"{found['image']}: {found['format']}, {format_size(_number(found['size']))}"
+    if found["cmdline"] is not None:
+        yield f"command line: {found['cmdline']}"
+    yield from _partition_lines(found)
+    yield ""
+    yield f"pool {pool.name}: guid {pool.guid}, version {pool.version}, {pool.state_name}, txg {pool.txg}"
+    yield (
+        f"space: {format_size(pool.size)}, of which {format_size(pool.allocated)} allocated "
+        f"and {format_size(pool.free)} free"
+    )
+    yield from _feature_lines(pool)
+    yield from _label_lines(pool)
+    yield "devices:"
+    for device in _vdev_records(pool):
+        yield _vdev_line(device)
+    yield ""
+    yield from _dataset_lines(pool)
+
+
+def _partition_lines(found: dict[str, object]) -> Iterator[str]:
+    entries = found["partitions"]
+    if not isinstance(entries, list) or not entries:
+        yield "no partitions: the pool is the whole disk"
+    else:
+        for entry in entries:
+            mark = ", the pool's" if entry.number == found["pool_partition"] else ""
+            yield (
+                f"partition {entry.number}: {format_size(entry.size)} from byte {entry.start}, "
+                f"{entry.table} type {entry.type}{mark}"
+            )
+
+
+def _feature_lines(pool: Pool) -> Iterator[str]:
+    active = sorted(name for name, count in pool.features.items() if count)
+    enabled = sorted(name for name, count in pool.features.items() if not count)
+    yield f"active features: {', '.join(active) or 'none'}"
+    yield f"enabled features: {', '.join(enabled) or 'none'}"
+
+
+def _label_lines(pool: Pool) -> Iterator[str]:
+    for label in _labels(pool):
+        state = label["problem"] or f"{label['uberblocks']} uberblocks, newest of txg {label['newest_txg']}"
+        yield f"label {label['label']}: {state}"
+
+
+def _vdev_line(device: dict[str, object]) -> str:
+    parts = [str(device.get("type")), str(device.get("path", "")), f"guid {device.get('guid')}"]
+    if "ashift" in device:
+        parts += [f"ashift {device['ashift']}", format_size(_number(device.get("asize")))]
+    return "  " * (_number(device["depth"]) + 1) + " ".join(part for part in parts if part)
+
+
+def _dataset_lines(pool: Pool) -> Iterator[str]:
+    infos = pool.datasets()
+    header = ("DATASET", "TYPE", "USED", "AVAIL", "REFER", "CREATED")
+    rows = [
+        (
+            each.name,
+            each.type,
+            format_size(each.used),
+            format_size(each.available),
+            format_size(each.referenced),
+            time_text(each.creation * 1_000_000_000, "%Y-%m-%d %H:%M"),
+        )
+        for each in infos
+    ]
+    lines = aligned([header, *rows], frozenset({0, 1}))
+    yield lines[0]
+    for line, each in zip(lines[1:], infos, strict=True):
+        yield line
+        for name, (value, source) in sorted(each.properties.items()):
+            yield f"    {name}={value} ({source})"
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
