@@ -22,9 +22,9 @@ def lz4_compress(data: Data) -> bytes:
 
 def lz4_decompress(data: Data, size: int) -> bytes:
     """The inverse; bytes after the stated length are padding."""
-    (length,) = struct.unpack_from(">I", data)
+    length = int.from_bytes(data[:4], "big")
     if length + 4 > len(data):
-        raise CorruptError(f"an lz4 block claims {length} bytes of {len(data) - 4}")
+        raise CorruptError(f"an lz4 block claims {length} bytes, and has {len(data)}")
     try:
         out: bytes = lz4.block.decompress(bytes(data[4 : 4 + length]), uncompressed_size=size)
     except lz4.block.LZ4BlockError as error:

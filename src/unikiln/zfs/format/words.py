@@ -34,3 +34,8 @@ class Words:
             raise CorruptError(f"a {cls.__name__} of {len(data)} bytes")
         head = data[: 8 * count].ljust(8 * count, b"\0")
         return cls(*struct.unpack(f"<{count}Q", head))
+
+
+def first_word(data: bytes) -> int:
+    """The 64-bit word that a buffer starts with, or 0 if it is shorter than that."""
+    return int.from_bytes(data[:8], "little") if len(data) >= 8 else 0

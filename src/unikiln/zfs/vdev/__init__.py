@@ -1,1 +1,1 @@
-"""Virtual devices: a DVA to bytes and back."""
+"""Virtual devices: labels, and how a data virtual address becomes bytes of a block device."""
