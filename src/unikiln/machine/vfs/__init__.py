@@ -1,0 +1,1 @@
+"""The virtual file system: nodes, places in the tree, open files, descriptors."""
