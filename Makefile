@@ -34,7 +34,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	@for each in bench/build.py bench/machine.py; do $(BIN)/python $$each || exit 1; done
+	$(BIN)/python -m bench.build
+	$(BIN)/python -m bench.machine
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,7 +9,8 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except BrokenPipeError:
         return _quiet_after_broken_pipe()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Interrupted):
         if debug:
             raise
         return _complain("interrupted", _INTERRUPTED)
@@ -104,7 +105,24 @@ def _new_app(*, completion: bool) -> typer.Typer:
 
 def _add(app: typer.Typer, name: str) -> None:
     function = getattr(import_module(f"unikiln.cli.{name}"), name)
-    app.command(name, help=_help_text(function.__doc__), short_help=VERBS[name].help)(function)
+    app.command(name, help=_help_text(function.__doc__), short_help=VERBS[name].help)(
+        _interruptible(function)
+    )
+
+
+class _Interrupted(Exception):
+    """Ctrl-C, on its way through typer, which would end the process in silence."""
+
+
+def _interruptible(function: Callable[..., None]) -> Callable[..., None]:
+    @wraps(function)
+    def verb(*arguments: object, **options: object) -> None:
+        try:
+            function(*arguments, **options)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+    return verb
 
 
 def _help_text(docstring: str | None) -> str:
@@ -133,8 +151,6 @@ def _explain(error: Exception) -> int:
         return _complain(str(error), error.exit_status)
     if hasattr(error, "format_message"):  # typer's usage errors, whose class moved between its versions
         return _complain(_usage_message(error), _USAGE)
-    if type(error).__name__ == "Abort":  # what typer makes of Ctrl-C
-        return _complain("interrupted", _INTERRUPTED)
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         hint = " (make room and try again)" if error.errno == errno.ENOSPC else ""

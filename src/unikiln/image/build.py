@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unikiln.base.atomic import replacing
 from unikiln.base.progress import QUIET, Progress
-from unikiln.base.tree import Node, totals
+from unikiln.base.tree import Node, totals, walk
 from unikiln.errors import HostError, UsageError
 from unikiln.image import mbr
 from unikiln.image.container import create_image, format_of
@@ -57,7 +57,7 @@ class BuildOptions:
 class BuildResult:
     """What was built; sizes in bytes, ``size`` of the virtual disk, ``bytes_out`` allocated in the pool.
 
-    ``files`` counts everything in the tree but its root; a file with several names counts once.
+    ``files`` counts what is no directory; a file with several names counts once.
     """
 
     image: str
@@ -86,6 +86,7 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
     tree = _read_source(options)
     create = _create_options(options, tree, start)
     nodes, bytes_in = totals(tree)
+    files = len({id(node) for _, node in walk(tree) if not node.is_directory})
     progress.total(nodes, bytes_in)
     with replacing(options.output) as beside:
         device = create_image(beside, form)
@@ -96,7 +97,7 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
             device.close()
     return BuildResult(
         os.fspath(options.output), options.arch, options.layout, form, size,
-        nodes - 1, bytes_in, made.bytes_out, options.pool, made.pool_guid,
+        files, bytes_in, made.bytes_out, options.pool, made.pool_guid,
         time.monotonic() - started,
     )  # fmt: skip
 
