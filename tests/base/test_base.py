@@ -64,10 +64,13 @@ def test_output_replaces_what_was_there(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) & 0o600 == 0o600
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, HostError("x")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), RuntimeError(), OSError(28, "full"), NoSpaceError("x")]
+)
 def test_interrupted_output_leaves_nothing(error: BaseException, tmp_path: Path) -> None:
     (tmp_path / "image").write_text("old")
-    with pytest.raises(BaseException), replacing(tmp_path / "image") as beside:  # noqa: B017
+    expected = HostError if type(error) is OSError else type(error)
+    with pytest.raises(expected), replacing(tmp_path / "image") as beside:
         beside.write_text("half")
         raise error
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("image", "old")]

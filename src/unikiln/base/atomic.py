@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unikiln.errors import HostError
+from unikiln.errors import HostError, UnikilnError
 
 
 @contextmanager
@@ -23,11 +23,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise HostError(f"{error.filename or target}: {error.strerror}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, UnikilnError):
+            raise HostError(f"{error.filename or target}: {error.strerror}") from error
         raise
 
 
