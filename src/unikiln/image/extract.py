@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +58,8 @@ def extract(filesystem: FileSystem, top: Inode, dest: Path, progress: Progress =
     except OSError as error:
         raise HostError(f"{root}: {error.strerror}") from error
     try:
-        return _Extraction(fd, base, progress).run(filesystem, top)
+        with closing(_Extraction(fd, base, progress)) as extraction:
+            return extraction.run(filesystem, top)
     finally:
         os.close(fd)
 
@@ -73,6 +74,7 @@ class _Extraction:
         self._owners = os.geteuid() == 0
         self._links: dict[int, Names] = {}
         self._directories: list[tuple[Names, Inode]] = []
+        self._here: tuple[Names, int] = (), os.dup(root)
         self.done = Extracted()
 
     def run(self, filesystem: FileSystem, top: Inode) -> Extracted:
@@ -82,9 +84,13 @@ class _Extraction:
                 self._check(names)
                 self._copy(names, visit)
         for names, inode in reversed(self._directories):
-            with _naming(names), self._directory(names) as fd:
-                self._dress(fd, names, inode)
+            with _naming(names):
+                self._dress(self._directory(names), names, inode)
         return self.done
+
+    def close(self) -> None:
+        """Close the directory that was written to last."""
+        os.close(self._here[1])
 
     @staticmethod
     def _check(names: Names) -> None:
@@ -99,37 +105,44 @@ class _Extraction:
                 self._make_directory(names)
             self._directories.append((names, visit.inode))
             return
-        with self._directory(names[:-1]) as parent:
-            self._clear(parent, names[-1])
-            if not self._link(parent, names, visit.inode):
-                self._make(parent, names, visit.inode)
+        parent = self._directory(names[:-1])
+        self._clear(parent, names[-1])
+        if not self._link(parent, names, visit.inode):
+            self._make(parent, names, visit.inode)
         size = visit.inode.attributes.size if stat.S_ISREG(visit.inode.attributes.mode) else 0
         self.done.files += 1
         self.done.size += size
         self._progress.advance(1, size)
 
-    @contextmanager
-    def _directory(self, names: Names) -> Iterator[int]:
-        """The open directory that ``names`` lead to from the destination, through no link."""
+    def _directory(self, names: Names) -> int:
+        """The open directory that ``names`` lead to; it stays open, as most files follow one of their own."""
+        if names != self._here[0]:
+            fd = self._open(names)
+            os.close(self._here[1])
+            self._here = names, fd
+        return self._here[1]
+
+    def _open(self, names: Names) -> int:
+        """Open the directory that ``names`` lead to from the destination, through no link."""
         fd = os.dup(self._root)
         try:
             for name in names:
-                below = os.open(name, _DIRECTORY, dir_fd=fd)
-                os.close(fd)
-                fd = below
-            yield fd
-        finally:
+                above, fd = fd, os.open(name, _DIRECTORY, dir_fd=fd)
+                os.close(above)
+        except BaseException:
             os.close(fd)
+            raise
+        return fd
 
     def _make_directory(self, names: Names) -> None:
-        with self._directory(names[:-1]) as parent:
-            try:
+        parent = self._directory(names[:-1])
+        try:
+            os.mkdir(names[-1], 0o700, dir_fd=parent)
+        except FileExistsError:
+            present = os.stat(names[-1], dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(present.st_mode):
+                os.unlink(names[-1], dir_fd=parent)
                 os.mkdir(names[-1], 0o700, dir_fd=parent)
-            except FileExistsError:
-                present = os.stat(names[-1], dir_fd=parent, follow_symlinks=False)
-                if not stat.S_ISDIR(present.st_mode):
-                    os.unlink(names[-1], dir_fd=parent)
-                    os.mkdir(names[-1], 0o700, dir_fd=parent)
 
     @staticmethod
     def _clear(parent: int, name: bytes) -> None:
@@ -145,8 +158,11 @@ class _Extraction:
         earlier = self._links.setdefault(inode.object, names)
         if earlier == names:
             return False
-        with self._directory(earlier[:-1]) as source:
+        source = self._open(earlier[:-1])
+        try:
             os.link(earlier[-1], names[-1], src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(source)
         return True
 
     def _make(self, parent: int, names: Names, inode: Inode) -> None:
