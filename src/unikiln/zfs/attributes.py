@@ -196,8 +196,8 @@ def _from_values(obj: DmuObject, layouts: Layouts) -> Attributes:
     return Attributes(
         obj.number, number["ZPL_MODE"], number["ZPL_UID"] & _ID_MASK, number["ZPL_GID"] & _ID_MASK,
         number["ZPL_SIZE"], number["ZPL_LINKS"], host_device(number["ZPL_RDEV"]), number["ZPL_PARENT"],
-        number["ZPL_GEN"], number["ZPL_FLAGS"], atime, mtime, ctime, crtime, obj.dnode.block_size, obj.dnode.used + 511 >> 9,
-        number["ZPL_XATTR"],
+        number["ZPL_GEN"], number["ZPL_FLAGS"], atime, mtime, ctime, crtime,
+        obj.dnode.block_size, obj.dnode.used + 511 >> 9, number["ZPL_XATTR"],
     )  # fmt: skip
 
 

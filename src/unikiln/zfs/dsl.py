@@ -169,7 +169,7 @@ class Datasets:
 
 
 def _available(phys: DslDir, above: int) -> int:
-    """Bytes that may be written below a directory whose parent has ``above`` (``dsl_dir_space_available``)."""
+    """Bytes left below a directory whose parent has ``above`` left (``dsl_dir_space_available``)."""
     space = above + max(0, phys.reserved - phys.used_bytes)
     if phys.quota:
         space = min(space, max(0, phys.quota - phys.used_bytes))

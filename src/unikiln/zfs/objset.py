@@ -134,26 +134,26 @@ class DmuObject:
         hole = bytes(self.block_size)
         return b"".join(hole if pointer is None else next(found) for pointer in pointers)
 
-    def data_blocks(self) -> Iterator[int]:
-        """Numbers of the blocks that are not holes, in order; whole holes are stepped over."""
-        shift, count = self._shift(), self.blocks
-        if self.dnode.levels == 1:
-            yield from (n for n in range(count) if self.block_pointer(n) is not None)
-            return
+    def data_blocks(self, since: int = 0) -> Iterator[int]:
+        """Numbers of the blocks that are not holes, in order; whole holes are stepped over.
+
+        So is what was born in txg ``since`` or before it, if that is not 0.
+        """
         top = self.dnode.levels - 1
         for n, raw in enumerate(self.dnode.pointers):
-            yield from self._data_below(raw, 0, top, n << shift * top, count)
+            yield from self._data_below(raw, 0, top, n << self._shift() * top, since)
 
-    def _data_below(self, raw: bytes, at: int, level: int, first: int, count: int) -> Iterator[int]:
-        pointer = self._decode(raw, at, level) if first < count else None
-        if pointer is None:
+    def _data_below(self, raw: bytes, at: int, level: int, first: int, since: int) -> Iterator[int]:
+        pointer = self._decode(raw, at, level) if first < self.blocks else None
+        if pointer is None or pointer.birth <= since > 0:
             return
         if level == 0:
             yield first
             return
         block, span = self.reader.read(pointer), self._shift() * (level - 1)
         for i in range(1 << self._shift()):
-            yield from self._data_below(block, blkptr.SIZE * i, level - 1, first + (i << span), count)
+            if block[i * blkptr.SIZE : (i + 1) * blkptr.SIZE] != blkptr.HOLE:
+                yield from self._data_below(block, blkptr.SIZE * i, level - 1, first + (i << span), since)
 
 
 class ObjectSet:

@@ -52,7 +52,9 @@ _SIZES = frozenset(
 )
 _UNLIMITED = {"quota", "refquota", "reservation", "refreservation"}
 _RECEIVED = "$recvd"
-_INTERNAL = ("$inherit", "$hasrecvd", "$iuv")
+_UNKNOWN_THEN = "$iuv"
+"""Holds the value itself when it was one that the pool's version did not know (``ZPROP_IUV_SUFFIX``)."""
+_INTERNAL = ("$inherit", "$hasrecvd", _UNKNOWN_THEN)
 
 
 def decode_properties(entries: Mapping[str, Entry]) -> dict[str, tuple[str, str]]:
@@ -65,7 +67,8 @@ def decode_properties(entries: Mapping[str, Entry]) -> dict[str, tuple[str, str]
         if name.endswith(_INTERNAL):
             continue
         plain = name.removesuffix(_RECEIVED)
-        found[plain] = _value(plain, entry), "received" if plain != name else "local"
+        effective = entries.get(name + _UNKNOWN_THEN, entry)
+        found[plain] = _value(plain, effective), "received" if plain != name else "local"
     return dict(sorted(found.items()))
 
 
@@ -82,4 +85,4 @@ def word_for(name: str, value: int) -> str:
         return words.get(value, str(value))
     if name in _UNLIMITED and value == 0:
         return "none"
-    return format_size(value) if name in _SIZES else str(value)
+    return format_size(value).removesuffix("B") if name in _SIZES else str(value)

@@ -122,7 +122,16 @@ def usage(mos: ObjectSet, vdev: TopVdev, logs: list[LogRuns]) -> SpaceUsage:
             found.append(_own_runs(mos, vdev, number, start, findings))
         since = unflushed[index] if index < len(unflushed) else 0
         found.extend(_logged_runs(logs, vdev, start, since))
+    found.extend(_checkpointed(mos, vdev))
     return SpaceUsage(np.concatenate(found), findings)
+
+
+def _checkpointed(mos: ObjectSet, vdev: TopVdev) -> Iterator[Runs]:
+    """What was freed since the pool's checkpoint: allocated in the metaslabs' maps for its sake alone."""
+    number = _in_vdev_zap(mos, vdev, b"com.delphix:pool_checkpoint_sm")
+    if number:
+        _, data = _read_map(mos.object(number))
+        yield decode_runs(data, vdev.ashift)[1]
 
 
 def _own_runs(mos: ObjectSet, vdev: TopVdev, number: int, start: int, findings: list[str]) -> Runs:
@@ -160,13 +169,16 @@ def _metaslab_objects(mos: ObjectSet, vdev: TopVdev) -> list[int]:
 
 def _unflushed_txgs(mos: ObjectSet, vdev: TopVdev) -> list[int]:
     """Since which txg the logs hold what each metaslab's map does not."""
-    top = vdev.config.get("com.delphix:vdev_zap_top")
-    if not isinstance(top, int):
-        return []
-    number = Zap(mos.object(top)).get(b"com.delphix:ms_unflushed_phys_txgs")
-    if number is None:
+    number = _in_vdev_zap(mos, vdev, b"com.delphix:ms_unflushed_phys_txgs")
+    if not number:
         return []
     obj = mos.object(number)
     length = min(8 * vdev.metaslabs, obj.blocks * obj.block_size)
     txgs: list[int] = np.frombuffer(obj.read(0, length), dtype="<u8").tolist()
     return txgs
+
+
+def _in_vdev_zap(mos: ObjectSet, vdev: TopVdev, name: bytes) -> int:
+    """What is under ``name`` in the vdev's own ZAP, or 0."""
+    top = vdev.config.get("com.delphix:vdev_zap_top")
+    return (Zap(mos.object(top)).get(name) or 0) if isinstance(top, int) else 0

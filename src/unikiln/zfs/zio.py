@@ -222,7 +222,7 @@ def check(pointer: BlockPointer) -> None:
         raise CorruptError(f"block {pointer.describe()}: {pointer.lsize} bytes in {pointer.psize} on disk")
     if not pointer.little_endian:
         raise UnsupportedError(f"block {pointer.describe()} is big-endian, which cannot be read yet")
-    if pointer.encrypted and pointer.level == 0:
+    if pointer.encrypted:
         raise UnsupportedError(f"block {pointer.describe()} is encrypted, which cannot be read yet")
     if pointer.compression == Compression.OFF and pointer.psize != pointer.lsize and not pointer.is_embedded:
         raise CorruptError(f"block {pointer.describe()}: uncompressed, yet its sizes differ")
@@ -233,10 +233,7 @@ def is_good(pointer: BlockPointer, data: bytes) -> bool:
     kind = pointer.checksum_type
     if not checksum.is_verifiable(kind):
         return True
-    computed = checksum.checksum(kind, data)
-    if pointer.encrypted:
-        return computed[:2] == pointer.checksum[:2]
-    return computed == pointer.checksum
+    return checksum.checksum(kind, data) == pointer.checksum
 
 
 def decode(pointer: BlockPointer, data: bytes) -> bytes:
