@@ -44,12 +44,70 @@ EMBEDDED_DATA = Feature(
 )
 LARGE_BLOCKS = Feature("org.open-zfs:large_blocks", "Support for blocks larger than 128KB.")
 
+SPACEMAP_V2 = Feature(
+    "com.delphix:spacemap_v2",
+    "Space maps representing large segments are more efficient.",
+    True,
+    on_enable=True,
+)
+HEAD_ERRLOG = Feature(
+    "com.delphix:head_errlog", "Support for per-dataset on-disk error logs.", on_enable=True
+)
+
 _OSV = (ASYNC_DESTROY, EMPTY_BPOBJ, LZ4_COMPRESS)
-PROFILES: Mapping[str, tuple[Feature, ...]] = {
-    "osv": _OSV,
-    "openzfs": (*_OSV, ENABLED_TXG, HOLE_BIRTH, EXTENSIBLE_DATASET, EMBEDDED_DATA, LARGE_BLOCKS),
-}
-"""What a pool enables: ``osv`` only what an OSv kernel knows, ``openzfs`` all that the writer uses."""
+_UNUSED = tuple(
+    Feature(guid, guid.partition(":")[2].replace("_", " "))
+    for guid in (
+        "com.datto:bookmark_v2",
+        "com.datto:encryption",
+        "com.delphix:bookmark_written",
+        "com.delphix:device_removal",
+        "com.delphix:redacted_datasets",
+        "com.delphix:redaction_bookmarks",
+        "com.delphix:redaction_list_spill",
+        "com.joyent:multi_vdev_crash_dump",
+        "com.klarasystems:vdev_zaps_v2",
+        "org.freebsd:zstd_compress",
+        "org.illumos:edonr",
+        "org.illumos:sha512",
+        "org.illumos:skein",
+        "org.openzfs:blake3",
+        "org.openzfs:draid",
+        "org.openzfs:raidz_expansion",
+        "org.zfsonlinux:large_dnode",
+        "org.zfsonlinux:longname",
+    )
+)
+_UNUSED_READONLY_COMPATIBLE = tuple(
+    Feature(guid, guid.partition(":")[2].replace("_", " "), True)
+    for guid in (
+        "com.datto:resilver_defer",
+        "com.delphix:bookmarks",
+        "com.delphix:livelist",
+        "com.delphix:log_spacemap",
+        "com.delphix:obsolete_counts",
+        "com.delphix:spacemap_histogram",
+        "com.delphix:zpool_checkpoint",
+        "com.fudosecurity:block_cloning",
+        "com.joyent:filesystem_limits",
+        "com.klarasystems:fast_dedup",
+        "com.klarasystems:large_microzap",
+        "org.openzfs:device_rebuild",
+        "org.openzfs:zilsaxattr",
+        "org.zfsonlinux:allocation_classes",
+        "org.zfsonlinux:project_quota",
+        "org.zfsonlinux:userobj_accounting",
+    )
+)
+_OPENZFS = (
+    *_OSV, ENABLED_TXG, HOLE_BIRTH, EXTENSIBLE_DATASET, EMBEDDED_DATA, LARGE_BLOCKS, SPACEMAP_V2, HEAD_ERRLOG,
+    *_UNUSED, *_UNUSED_READONLY_COMPATIBLE,
+)  # fmt: skip
+PROFILES: Mapping[str, tuple[Feature, ...]] = {"osv": _OSV, "openzfs": _OPENZFS}
+"""What a pool enables: ``osv`` only what an OSv kernel knows, ``openzfs`` what ``zpool create`` of 2.3 does.
+
+A feature that is enabled and not used keeps nobody from reading the pool.
+"""
 
 
 class FeatureSet:
