@@ -35,7 +35,7 @@ def _new_bar() -> RichProgress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[files]:,}/{task.fields[all_files]:,} files"),
+        TextColumn("{task.fields[counted]}"),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         console=Console(stderr=True),
@@ -48,13 +48,14 @@ class _Bar:
 
     def __init__(self, rich: RichProgress, title: str) -> None:
         self._rich = rich
-        self._task = rich.add_task(title, total=None, files=0, all_files=0)
-        self._files = self._size = 0
+        self._task = rich.add_task(title, total=None, counted="")
+        self._files = self._all_files = self._size = 0
         self._drawn = 0.0
 
     def total(self, files: int, size: int) -> None:
         """The work is ``files`` files and ``size`` bytes long."""
-        self._rich.update(self._task, total=size, all_files=files)
+        self._all_files = files
+        self._rich.update(self._task, total=size)
 
     def advance(self, files: int, size: int) -> None:
         """``files`` more files and ``size`` more bytes are done."""
@@ -67,4 +68,11 @@ class _Bar:
 
     def draw(self) -> None:
         """Show where the work is."""
-        self._rich.update(self._task, completed=self._size, files=self._files)
+        self._rich.update(self._task, completed=self._size, counted=self._counted())
+
+    def _counted(self) -> str:
+        """How many files are done; work that counts bytes only says nothing about files."""
+        if not self._all_files:
+            return f"{self._files:,} files" if self._files else ""
+        # The writer also tells of directories that are in no source, such as mount points.
+        return f"{min(self._files, self._all_files):,}/{self._all_files:,} files"

@@ -15,27 +15,24 @@ _DAMAGED = 1
 
 
 def verify(image: ImageArgument, quiet: QuietOption = False, json: JsonOption = False) -> None:
-    """Read every block, check every checksum, and compare the space maps with what is referenced.
+    """Read every copy of every block, check every checksum, and compare the space maps with what is used.
 
     Prints one line for each finding and exits with status 1 if there is any.
     """
     from unikiln.zfs.verify import verify as check
 
     started = time.monotonic()
-    findings: list[str] = []
-    with (
-        open_pool_image(image) as opened,
-        progress_bar(f"verifying {image.name}", quiet=quiet or json) as progress,
-    ):
-        for finding in check(opened.pool, progress):
-            findings.append(str(finding))
-            if not json:
-                print(printable(findings[-1]))
-        allocated = opened.pool.allocated
+    with open_pool_image(image) as opened, progress_bar(f"verifying {image.name}", quiet=quiet) as progress:
+        result = check(opened.pool, progress)
     seconds = time.monotonic() - started
+    findings = list(result)
     if json:
-        print_json({"image": str(image), "allocated": allocated, "findings": findings, "seconds": seconds})
-    elif not quiet and not findings:
-        print(f"{image}: whole; {format_size(allocated)} read and checked, {seconds:.2f} s")
+        counts = {"blocks": result.blocks, "bytes": result.bytes, "objects": result.objects}
+        print_json({"image": str(image), **counts, "findings": findings, "seconds": seconds})
+    else:
+        for finding in findings:
+            print(printable(finding))
+        if not quiet and not findings:
+            print(f"{image}: whole; {result.blocks:,} blocks, {format_size(result.bytes)}, {seconds:.2f} s")
     if findings:
         raise typer.Exit(_DAMAGED)
