@@ -22,6 +22,7 @@ from unikiln.zfs.zap import Zap, read_zap
 
 OLD_ZNODE = struct.Struct("<22Q88x")
 """``znode_phys_t``: the bonus of a file before system attributes."""
+_MODE_MAX = 0xFFFF
 _SECOND = 1_000_000_000
 _MINOR_BITS = 20
 _MINOR_MASK = (1 << _MINOR_BITS) - 1
@@ -147,10 +148,14 @@ def read_attributes(obj: DmuObject, layouts: Layouts) -> Attributes:
     :raises CorruptError: they are damaged, or the object is no file
     """
     if obj.dnode.bonus_type == ObjectType.SA:
-        return _from_sa(obj, layouts)
-    if obj.dnode.bonus_type == ObjectType.ZNODE:
-        return _from_znode(obj)
-    raise CorruptError(f"object {obj.number} is not a file: it has no attributes")
+        found = _from_sa(obj, layouts)
+    elif obj.dnode.bonus_type == ObjectType.ZNODE:
+        found = _from_znode(obj)
+    else:
+        raise CorruptError(f"object {obj.number} is not a file: it has no attributes")
+    if found.mode > _MODE_MAX:
+        raise CorruptError(f"object {obj.number} has mode {found.mode:o}")
+    return found
 
 
 def _from_sa(obj: DmuObject, layouts: Layouts) -> Attributes:

@@ -20,6 +20,8 @@ from unikiln.zfs.zio import GANG_HEADER
 
 _DEPTH = 8
 _SHOWN = 20
+_OFFSET_MAX = 1 << 62
+"""Offsets above this do not fit the arithmetic, nor any device."""
 Ends = npt.NDArray[np.int64]
 
 
@@ -30,6 +32,7 @@ class Extents:
         self.pool = pool
         self._runs: dict[int, array[int]] = {}
         self._cloning = bool(pool.features.get("com.fudosecurity:block_cloning"))
+        self._wild: list[str] = []
         self._shared: set[tuple[int, int, int]] = set()
 
     def add(self, pointer: BlockPointer) -> bool:
@@ -56,7 +59,10 @@ class Extents:
         return round_up(GANG_HEADER, 1 << top.ashift) if top else GANG_HEADER
 
     def _note(self, vdev: int, offset: int, length: int) -> None:
-        self._runs.setdefault(vdev, array("q")).extend((offset, length))
+        if offset > _OFFSET_MAX:
+            self._wild.append(f"a block at {vdev}:{offset:x}:{length:x} lies outside its vdev")
+        else:
+            self._runs.setdefault(vdev, array("q")).extend((offset, length))
 
     def _members(self, pointer: BlockPointer) -> list[BlockPointer]:
         for copy in self.pool.reader.copies(pointer):
@@ -71,6 +77,7 @@ class Extents:
 
         :raises CorruptError: a space map that cannot be read
         """
+        yield from self._wild
         for vdev, used in self.pool.usage.items():
             yield from used.findings
             runs = np.frombuffer(self._runs.get(vdev, array("q")), dtype=np.int64).reshape(-1, 2)
