@@ -122,7 +122,7 @@ def test_extract(run: Run, image: Path, tmp_path: Path) -> None:
     assert run("extract", "/dir", str(tmp_path / "dir"), "--quiet") == ""
     compare_trees(image.parent / "source/dir/sub", tmp_path / "dir/sub")
     found = json.loads(run("extract", "/file", str(tmp_path), "--json"))
-    assert (found["files"], found["bytes"], (tmp_path / "file").read_text()) == (1, 8, "content\n")
+    assert (found["files"], found["size"], (tmp_path / "file").read_text()) == (1, 8, "content\n")
     run("extract", "/file", str(tmp_path / "renamed"))
     assert (tmp_path / "renamed").read_text() == "content\n"
 

@@ -90,10 +90,11 @@ def test_holes_stay_holes(fs: MemoryFileSystem, dest: Path) -> None:
 def test_devices_need_root(fs: MemoryFileSystem, dest: Path) -> None:
     fs.put(b"null", fs.special(stat.S_IFCHR)).rdev = os.makedev(1, 3)
     done = take(fs, dest)
-    if not done.warnings:
-        assert (dest / "null").stat().st_rdev == os.makedev(1, 3)
+    if done.failures:
+        assert done.failures == ["/null: Operation not permitted"]
+        assert not (dest / "null").exists()
     else:
-        assert "/null" in done.warnings[0]
+        assert (dest / "null").stat().st_rdev == os.makedev(1, 3)
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"../outside/evil", b"/etc/evil", b"a/b", b"nul\0name"])
@@ -159,12 +160,22 @@ def test_links_that_cannot_be(fs: MemoryFileSystem, dest: Path, target: bytes) -
         take(fs, dest)
 
 
+def test_files_too_large_for_the_host_are_told_and_left_out(fs: MemoryFileSystem, dest: Path) -> None:
+    huge = fs.put(b"huge", fs.file())
+    huge.size, huge.ranges, huge.nlink = (1 << 63) - 1, [], 2
+    fs.put(b"huge-too", huge)
+    fs.put(b"small", fs.file(b"x"))
+    done = take(fs, dest)
+    if done.failures:  # some file systems have files of that size
+        assert done.failures == ["/huge: File too large", "/huge-too: File too large"]
+        assert [path.name for path in dest.iterdir()] == ["small"]
+
+
 def test_sizes_that_cannot_be(fs: MemoryFileSystem, dest: Path) -> None:
-    for size in ((1 << 63) - 1, 1 << 64):
-        node = fs.put(b"huge", fs.file())
-        node.size, node.ranges = size, []
-        with pytest.raises((HostError, ImageError), match="/huge of the image"):
-            take(fs, dest)
+    node = fs.put(b"huge", fs.file())
+    node.size, node.ranges = 1 << 64, []
+    with pytest.raises(ImageError, match="/huge of the image"):
+        take(fs, dest)
 
 
 def test_times_that_cannot_be(fs: MemoryFileSystem, dest: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from unikiln.image.readable import Inode
 
 _WARNINGS_SHOWN = 10
+_INCOMPLETE = 1
 
 
 def extract(
@@ -33,6 +35,7 @@ def extract(
 ) -> None:
     """Copy files out of an image, with modes, times, links, holes and attributes; owners when root.
 
+    Exits with status 1 if this host could not have one of the files.
     The content of a directory goes into DEST; a file becomes DEST, or goes into it if that is a directory.
     """
     from unikiln.image.extract import extract as extract_files
@@ -44,9 +47,13 @@ def extract(
         done = extract_files(opened.filesystem, top, _destination(top, path, dest), bar)
     seconds = time.monotonic() - started
     if json:
-        print_json({"files": done.files, "bytes": done.size, "warnings": done.warnings, "seconds": seconds})
-    elif not quiet:
-        _report(done, dest, seconds)
+        print_json({**asdict(done), "seconds": seconds})
+    else:
+        _report(done, quiet=quiet)
+        if not quiet:
+            print(f"{dest}: {done.files:,} files, {format_size(done.size)}, {seconds:.2f} s")
+    if done.failures:
+        raise typer.Exit(_INCOMPLETE)
 
 
 def _places(places: list[str]) -> tuple[str, Path]:
@@ -60,9 +67,13 @@ def _destination(top: Inode, path: str, dest: Path) -> Path:
     return dest / path.rstrip("/").rpartition("/")[2] if not is_directory and dest.is_dir() else dest
 
 
-def _report(done: Extracted, dest: Path, seconds: float) -> None:
+def _report(done: Extracted, *, quiet: bool) -> None:
+    """Tell what is missing, and unless ``quiet``, what is not as it was."""
+    for each in done.failures:
+        warn(f"not copied: {each}")
+    if quiet:
+        return
     for each in done.warnings[:_WARNINGS_SHOWN]:
         warn(each)
     if len(done.warnings) > _WARNINGS_SHOWN:
-        warn(f"and {len(done.warnings) - _WARNINGS_SHOWN} more that this host would not take")
-    print(f"{dest}: {done.files:,} files, {format_size(done.size)}, {seconds:.2f} s")
+        warn(f"and {len(done.warnings) - _WARNINGS_SHOWN} more attributes that this host would not take")

@@ -123,8 +123,9 @@ def _partition_lines(found: dict[str, object]) -> Iterator[str]:
 
 
 def _feature_lines(pool: Pool) -> Iterator[str]:
-    active = sorted(name for name, count in pool.features.items() if count)
-    enabled = sorted(name for name, count in pool.features.items() if not count)
+    short = {name.rpartition(":")[2]: count for name, count in pool.features.items()}
+    active = sorted(name for name, count in short.items() if count)
+    enabled = sorted(name for name, count in short.items() if not count)
     yield f"active features: {', '.join(active) or 'none'}"
     yield f"enabled features: {', '.join(enabled) or 'none'}"
 

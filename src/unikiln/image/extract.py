@@ -27,16 +27,20 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAY_FAIL = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG})
 
+_CANNOT_HAVE = frozenset({errno.EFBIG, errno.EPERM, errno.ENXIO})
+"""Too large for the host's file system, or a device without being root."""
+
 Names = tuple[bytes, ...]
 _HERE: Names = ()
 
 
 @dataclass(slots=True)
 class Extracted:
-    """What was copied, and what the host would not take."""
+    """What was copied; files that the host would not take, and attributes of files that it would not."""
 
     files: int = 0
     size: int = 0
+    failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -107,8 +111,8 @@ class _Extraction:
             return
         parent = self._directory(names[:-1])
         self._clear(parent, names[-1])
-        if not self._link(parent, names, visit.inode):
-            self._make(parent, names, visit.inode)
+        if not self._link(parent, names, visit.inode) and not self._make(parent, names, visit.inode):
+            return
         size = visit.inode.attributes.size if stat.S_ISREG(visit.inode.attributes.mode) else 0
         self.done.files += 1
         self.done.size += size
@@ -165,22 +169,35 @@ class _Extraction:
             os.close(source)
         return True
 
-    def _make(self, parent: int, names: Names, inode: Inode) -> None:
+    def _make(self, parent: int, names: Names, inode: Inode) -> bool:
+        """Make a file of any kind but a directory; False, and noted, if this host cannot have it."""
         mode = inode.attributes.mode
-        if stat.S_ISREG(mode):
-            self._make_file(parent, names, inode)
-        elif stat.S_ISLNK(mode):
-            self._make_symlink(parent, names, inode)
-        else:
-            self._make_special(parent, names, inode)
+        try:
+            if stat.S_ISREG(mode):
+                self._make_file(parent, names, inode)
+            elif stat.S_ISLNK(mode):
+                self._make_symlink(parent, names, inode)
+            else:
+                self._make_special(parent, names, inode)
+        except OSError as error:
+            if isinstance(error, UnikilnError) or error.errno not in _CANNOT_HAVE:
+                raise
+            self.done.failures.append(f"{_shown(names)}: {error.strerror}")
+            self._links.pop(inode.object, None)
+            return False
+        return True
 
     def _make_file(self, parent: int, names: Names, inode: Inode) -> None:
         fd = os.open(names[-1], _NEW_FILE, 0o600, dir_fd=parent)
         try:
+            # The size first: a file that this host cannot have is found before its data is copied.
+            os.ftruncate(fd, inode.attributes.size)
             for offset, length in inode.data_ranges():
                 _copy_range(inode, fd, offset, min(length, inode.attributes.size - offset))
-            os.ftruncate(fd, inode.attributes.size)
             self._dress(fd, names, inode)
+        except OSError:
+            os.unlink(names[-1], dir_fd=parent)
+            raise
         finally:
             os.close(fd)
 
@@ -193,11 +210,7 @@ class _Extraction:
 
     def _make_special(self, parent: int, names: Names, inode: Inode) -> None:
         mode = inode.attributes.mode
-        try:
-            os.mknod(names[-1], mode, inode.attributes.rdev, dir_fd=parent)
-        except OSError as error:
-            self._note(names, error)
-            return
+        os.mknod(names[-1], mode, inode.attributes.rdev, dir_fd=parent)
         os.chmod(names[-1], stat.S_IMODE(mode), dir_fd=parent)
         self._dress_name(parent, names, inode)
 
@@ -228,12 +241,11 @@ class _Extraction:
                 self._note(names, error, key)
         os.utime(name, ns=_times(attributes), dir_fd=parent, follow_symlinks=False)
 
-    def _note(self, names: Names, error: OSError, xattr: bytes | None = None) -> None:
-        """Remember what the host would not take; anything but a refusal is an error."""
+    def _note(self, names: Names, error: OSError, xattr: bytes) -> None:
+        """Remember an attribute that the host would not take; anything but a refusal is an error."""
         if error.errno not in _MAY_FAIL:
             raise error
-        what = "" if xattr is None else f" attribute {os.fsdecode(xattr)}:"
-        self.done.warnings.append(f"{_shown(names)}:{what} {error.strerror}")
+        self.done.warnings.append(f"{_shown(names)}: attribute {os.fsdecode(xattr)}: {error.strerror}")
 
 
 def _copy_range(inode: Inode, fd: int, offset: int, length: int) -> None:
