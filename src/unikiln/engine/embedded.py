@@ -21,8 +21,10 @@ from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 from unikiln.engine import native
+from unikiln.engine.blocks import BlockHook
 from unikiln.engine.loadstore import effective_address
 from unikiln.engine.ticker import Ticker
+from unikiln.engine.tlb import Tlb
 from unikiln.errors import MachineError
 from unikiln.machine import syscalls
 from unikiln.machine.events import Errno, GuestExit, GuestSignal, ProgramReplaced
@@ -41,7 +43,8 @@ INTERRUPT_CHECK = 0.1
 _READ, _WRITE, _EXECUTE = uc.UC_PROT_READ, uc.UC_PROT_WRITE, uc.UC_PROT_EXEC
 _FPEN = 3 << 20
 _SCTLR_EL1 = (1, 0, 3, 0, 0, 1 << 26 | 1 << 15 | 1 << 14)
-"""CRn, CRm, op0, op1, op2 and value of SCTLR_EL1: UCI, UCT, DZE, so that EL0 may maintain caches and zero lines, as Linux sets it."""
+"""CRn, CRm, op0, op1, op2 and value of SCTLR_EL1: UCI, UCT, DZE, so that EL0 may maintain caches and
+zero lines, as Linux sets it."""
 _UNDEFINED, _SVC, _PREFETCH_ABORT, _DATA_ABORT, _BREAKPOINT = 1, 2, 3, 4, 7
 _X = [reg.UC_ARM64_REG_X0 + n for n in range(29)] + [reg.UC_ARM64_REG_X29, reg.UC_ARM64_REG_X30]
 _SPECIAL = [reg.UC_ARM64_REG_SP, reg.UC_ARM64_REG_PC, reg.UC_ARM64_REG_NZCV]
@@ -58,10 +61,13 @@ class EmbeddedEngine:
         self._uc = _new_engine(process)
         handle = self._uc._uch.value or 0
         self._handle = ctypes.c_void_p(handle)
+        self._tlb = Tlb(handle)
+        self._running = False
         self._event: BaseException | None = None
         self._stale_code = False
         self._scans = scan_interval > 0
-        self._ticker = Ticker(self.stop, scan_interval or INTERRUPT_CHECK)
+        self._blocks = BlockHook(handle, self._stop)
+        self._ticker = Ticker(self._blocks.request_stop, scan_interval or INTERRUPT_CHECK)
         self._read_pc = native.batch_reader(handle, [reg.UC_ARM64_REG_PC])
         self._read_all = native.batch_reader(handle, _X + _SPECIAL)
         self._write = {number: native.writer(handle, number) for number in (*_X, *_SPECIAL)}
@@ -101,7 +107,10 @@ class EmbeddedEngine:
 
     def invalidate_tlb(self) -> None:
         """Drop every cached translation."""
-        native.library().uc_ctl(self._handle, _TLB_FLUSH)
+        if self._running:
+            self._tlb.invalidate()
+        else:
+            self._tlb.invalidate_between_blocks()
 
     def synchronize(self) -> None:
         """Nothing is pending: the fill hook reads the entries themselves."""
@@ -109,12 +118,17 @@ class EmbeddedEngine:
     def forget_code(self) -> None:
         """Drop translated code before the next instruction; it cannot be dropped while it runs."""
         self._stale_code = True
-        self.stop()
+        self._stop()
 
     # -- running
 
-    def stop(self) -> None:
-        """Leave the guest after the current block."""
+    @property
+    def instructions(self) -> int:
+        """How many instructions were run (see :class:`~unikiln.engine.blocks.BlockHook`)."""
+        return self._blocks.instructions
+
+    def _stop(self) -> None:
+        """Leave the guest; only from hooks that run between instructions, or fail theirs."""
         native.library().uc_emu_stop(self._handle)
 
     def run(self) -> int:
@@ -139,12 +153,14 @@ class EmbeddedEngine:
             self._stale_code = False
             self._uc.ctl_flush_tb()
         start = native.blocking_library().uc_emu_start
+        self._running = True
         error = start(self._handle, ctypes.c_uint64(self.program_counter()), ctypes.c_uint64(0),
                       ctypes.c_uint64(0), ctypes.c_size_t(0))  # fmt: skip
+        self._running = False
         if self._event is not None:
             event, self._event = self._event, None
             raise event
-        if error:
+        if error and not self._stale_code:
             raise MachineError(f"the engine stopped at {self.program_counter():#x}: {UcError(error)}")
 
     # -- hooks
@@ -162,19 +178,21 @@ class EmbeddedEngine:
     def _leave(self, event: BaseException) -> None:
         """Keep what ends the run: an exception cannot pass through Unicorn's frames."""
         self._event = event
-        self.stop()
+        self._stop()
 
     def _fill_hook(self) -> Callable[[int, int, int, int, int], bool]:
         """The TLB fill hook, with everything it needs at hand: it runs at every miss."""
         process, tables = self._process, self._process.memory.tables
         roots, size_of = process.space.table.roots, process.space.table.granule.size
         entries: dict[int, native.TlbEntry] = {}
-        low_root, deliver = roots.ttbr0, process.deliver_abort
+        low_root, deliver, tlb = roots.ttbr0, process.deliver_abort, self._tlb
 
         def fill(_uc: int, va: int, kind: int, entry_at: int, _data: int) -> bool:
             try:
                 access = kind - uc.UC_MEM_READ
                 root = low_root if not va >> VA_BITS else roots.of(va)
+                if tlb.filling:
+                    return _fill_unused(entry_at)
                 if root is None:
                     deliver(_syndrome(access, FaultKind.TRANSLATION.value), va)
                     return False
@@ -183,6 +201,8 @@ class EmbeddedEngine:
                 while entry & mask != wanted:
                     deliver(_syndrome(access, fault_kind(entry, index).value | level), va)
                     index, level, entry = find_leaf(tables, root, va)
+                    if self._stale_code:
+                        return False
                 pa = entry & OUTPUT_ADDRESS
                 if level < 3:
                     pa += va & size_of(level) - PAGE_SIZE
@@ -224,7 +244,11 @@ class EmbeddedEngine:
         return False
 
 
-_TLB_FLUSH = uc.UC_CTL_TLB_FLUSH | uc.UC_CTL_IO_WRITE << 30
+def _fill_unused(entry_at: int) -> bool:
+    """A translation for an address that nobody accesses (see :mod:`unikiln.engine.tlb`)."""
+    entry = native.TlbEntry.from_address(entry_at)
+    entry.paddr, entry.perms = 0, _READ
+    return True
 
 
 def _new_engine(process: Process) -> Uc:
