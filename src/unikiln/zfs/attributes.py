@@ -117,8 +117,8 @@ class Places:
             word += attribute.length // 8
         self.start = start
         self.struct = struct.Struct(f"<{word}Q")
-        self.complete = len(position) == len(layout)
-        self._position = position
+        self.late = frozenset(attribute.name for attribute in layout) - position.keys()
+        """What comes after them."""
         basic = [position.get(name) for name in _BASIC]
         self.basic = tuple(at if at is not None else word for at in basic)
         """Places of :data:`_BASIC`; one past the end, where the reader puts a zero, for what is absent."""
@@ -172,7 +172,7 @@ def _from_sa(obj: DmuObject, layouts: Layouts) -> Attributes:
         _time(words, atime, last), _time(words, mtime, last),
         _time(words, ctime, last), _time(words, crtime, last),
         obj.dnode.block_size, obj.dnode.used + 511 >> 9,
-        words[xattr] or (_late_xattr(obj, layouts) if not places.complete or obj.dnode.spill else 0),
+        words[xattr] or (_late_xattr(obj, layouts) if obj.dnode.spill or "ZPL_XATTR" in places.late else 0),
     )  # fmt: skip
 
 
@@ -208,6 +208,15 @@ def _from_values(obj: DmuObject, layouts: Layouts) -> Attributes:
 
 def _stamp(value: bytes) -> int:
     return _nanoseconds(*struct.unpack("<2Q", value)) if len(value) == 16 else 0
+
+
+def packed_xattrs(obj: DmuObject, layouts: Layouts) -> bytes:
+    """The nvlist of extended attributes that is one of the system attributes, or nothing."""
+    if obj.dnode.bonus_type != ObjectType.SA:
+        return b""
+    if obj.dnode.spill is None and "ZPL_DXATTR" not in layouts.places(obj.dnode.bonus).late:
+        return b""
+    return attribute_values(obj, layouts).get("ZPL_DXATTR", b"")
 
 
 def attribute_values(obj: DmuObject, layouts: Layouts) -> dict[str, bytes]:

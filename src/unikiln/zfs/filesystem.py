@@ -23,13 +23,12 @@ from unikiln.errors import (
 from unikiln.zfs.attributes import (
     Attributes,
     Layouts,
-    attribute_values,
     check_version,
     inline_target,
+    packed_xattrs,
     read_attributes,
 )
 from unikiln.zfs.format import nvlist
-from unikiln.zfs.format.dmu import ObjectType
 from unikiln.zfs.format.objset import ObjsetType
 from unikiln.zfs.objset import DmuObject, ObjectSet
 from unikiln.zfs.zap import Zap, read_zap
@@ -224,9 +223,8 @@ class Inode:
         if directory:
             holder = self.filesystem.inode(directory)
             found.update((entry.name, holder._value(entry)) for entry in holder.entries())
-        if self.dmu.dnode.bonus_type == ObjectType.SA:
-            packed = attribute_values(self.dmu, self.filesystem.layouts).get("ZPL_DXATTR")
-            found.update(_unpacked(packed) if packed else {})
+        packed = packed_xattrs(self.dmu, self.filesystem.layouts)
+        found.update(_unpacked(packed) if packed else {})
         return found
 
     def _value(self, entry: DirectoryEntry) -> bytes:

@@ -65,8 +65,11 @@ def lzjb_decompress(data: Data, size: int) -> bytes:
 def _copy_match(out: bytearray, offset: int, length: int) -> None:
     if not 0 < offset <= len(out):
         raise CorruptError("lzjb data refers to before its start")
-    for _ in range(length):
-        out.append(out[-offset])
+    start = len(out) - offset
+    while length:  # a match may reach into what it makes itself
+        piece = out[start : start + length]
+        out += piece
+        start, length = start + len(piece), length - len(piece)
 
 
 def zle_decompress(data: Data, size: int) -> bytes:
