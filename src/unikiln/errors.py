@@ -138,4 +138,13 @@ class GuestMemoryError(MachineError):
 
 
 class GuestCrashError(MachineError):
-    """The guest died of an exception that nothing in it handles."""
+    """The guest died of an exception that nothing in it handles.
+
+    ``report`` has registers, the decoded syndrome and the mapping that was hit, in several lines;
+    ``exit_status`` is 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, *, report: str, signal: int) -> None:
+        super().__init__(message)
+        self.report = report
+        self.exit_status = 128 + signal

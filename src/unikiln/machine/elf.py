@@ -153,10 +153,11 @@ def _segment(header: Mapping[str, Any], bias: int, node: Node, name: str) -> Seg
     segment = Segment(
         header["p_vaddr"] + bias, header["p_offset"], header["p_filesz"], header["p_memsz"], prot
     )
+    in_file = segment.file_size > 0
     if (
         segment.file_size > segment.memory_size
-        or segment.offset + segment.file_size > node.size
-        or (segment.vaddr - segment.offset) & PAGE_MASK
+        or (in_file and segment.offset + segment.file_size > node.size)
+        or (in_file and (segment.vaddr - segment.offset) & PAGE_MASK)
         or not LOWEST <= segment.vaddr <= segment.vaddr + segment.memory_size <= STACK_TOP
     ):
         raise ElfError(f"{name}: damaged ELF program (segment at {segment.vaddr:#x} makes no sense)")

@@ -1,1 +1,1 @@
-"""Consumers of tracepoints and statistics."""
+"""What shows a run to a person: tables and records of its counters, tracepoints on standard error."""
