@@ -1,4 +1,4 @@
-"""File content from the host into encoded blocks: read, cut into records, compressed and checksummed by threads.
+"""File content from the host into encoded blocks: read, cut into records, compressed, checksummed in threads.
 
 Work is handed out in jobs of about a megabyte - one piece of a large file, or many small ones - and
 its results come back in the order of the files, with only a few jobs in flight.

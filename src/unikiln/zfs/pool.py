@@ -213,7 +213,7 @@ class Pool:
         names = [info.name for info in self.dsl.infos() if info.type == "filesystem"]
         if not names:
             raise PoolNotFoundError(f"pool {self.name} has no file system")
-        filled = [name for name in names if self._has_files(name)] if len(names) > 1 else names
+        filled = [name for name in names if self._has_files(name, names)] if len(names) > 1 else names
         if len(filled) == 1:
             return filled[0]
         here = names[0]
@@ -223,9 +223,11 @@ class Pool:
                 return here if not below else names[0]
             here = below[0]
 
-    def _has_files(self, name: str) -> bool:
+    def _has_files(self, name: str, names: Sequence[str]) -> bool:
+        """Whether anything is in ``name`` but the directories on which its children are mounted."""
+        mounts = {os.fsencode(other[len(name) + 1 :]) for other in names if other.startswith(f"{name}/")}
         try:
-            return any(True for _ in self.filesystem(name).root.entries())
+            return any(entry.name not in mounts for entry in self.filesystem(name).root.entries())
         except (CorruptError, UnsupportedError):
             return False
 

@@ -1,4 +1,4 @@
-"""From a node of the tree to the attributes of a znode: a bonus buffer, and a spill buffer if it does not fit.
+"""From a node of the tree to the attributes of a znode: a bonus buffer, and a spill buffer for what is left.
 
 The order of attributes is that of ``zfs_mknode`` (zfs_znode_os.c); targets of symbolic links and
 extended attributes (``xattr=sa``) follow, in the bonus while they fit, else in the spill block.

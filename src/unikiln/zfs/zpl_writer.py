@@ -197,12 +197,3 @@ class ZplWriter:
 def _dirent(node: Node, number: int) -> int:
     """A directory entry's value: the type in the upper four bits (``ZFS_DIRENT_MAKE``)."""
     return stat.S_IFMT(node.mode) >> 12 << 60 | number
-
-
-def without_access_times(root: Node) -> None:
-    """Set access and change times to the modification time: reading a source must not change its image."""
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        node.atime_ns = node.ctime_ns = node.mtime_ns
-        stack.extend(node.children.values())
