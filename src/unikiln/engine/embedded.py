@@ -33,7 +33,7 @@ from unikiln.mmu.descriptor import AP_READ_ONLY, OUTPUT_ADDRESS, UXN
 from unikiln.mmu.fault import Access, FaultKind
 from unikiln.mmu.granule import PAGE_MASK, PAGE_SIZE, VA_BITS
 from unikiln.mmu.syndrome import EC_DATA_ABORT_LOWER, EC_INSTRUCTION_ABORT_LOWER, encode_abort
-from unikiln.mmu.walk import CHECKS, fault_kind, find_leaf
+from unikiln.mmu.walk import CHECKS, fault_status, find_leaf
 
 EXECUTABLE_ALIAS = 1 << 40
 """Physical address of the alias through which instructions are fetched."""
@@ -45,6 +45,7 @@ _FPEN = 3 << 20
 _SCTLR_EL1 = (1, 0, 3, 0, 0, 1 << 26 | 1 << 15 | 1 << 14)
 """CRn, CRm, op0, op1, op2 and value of SCTLR_EL1: UCI, UCT, DZE, so that EL0 may maintain caches and
 zero lines, as Linux sets it."""
+_TRANSLATION = FaultKind.TRANSLATION.value
 _UNDEFINED, _SVC, _PREFETCH_ABORT, _DATA_ABORT, _BREAKPOINT = 1, 2, 3, 4, 7
 _X = [reg.UC_ARM64_REG_X0 + n for n in range(29)] + [reg.UC_ARM64_REG_X29, reg.UC_ARM64_REG_X30]
 _SPECIAL = [reg.UC_ARM64_REG_SP, reg.UC_ARM64_REG_PC, reg.UC_ARM64_REG_NZCV]
@@ -194,12 +195,12 @@ class EmbeddedEngine:
                 if tlb.filling:
                     return _fill_unused(entry_at)
                 if root is None:
-                    deliver(_syndrome(access, FaultKind.TRANSLATION.value), va)
+                    deliver(_SYNDROMES[access][_TRANSLATION], va)
                     return False
                 mask, wanted = CHECKS[access]
                 index, level, entry = find_leaf(tables, root, va)
                 while entry & mask != wanted:
-                    deliver(_syndrome(access, fault_kind(entry, index).value | level), va)
+                    deliver(_SYNDROMES[access][fault_status(entry, index, level)], va)
                     index, level, entry = find_leaf(tables, root, va)
                     if self._stale_code:
                         return False
@@ -266,9 +267,13 @@ def _new_engine(process: Process) -> Uc:
     return engine
 
 
-def _syndrome(access: int, status: int) -> int:
-    ec = EC_INSTRUCTION_ABORT_LOWER if access == Access.EXECUTE else EC_DATA_ABORT_LOWER
-    return encode_abort(ec, status, wnr=access == Access.WRITE)
+def _syndromes(access: Access) -> list[int]:
+    ec = EC_INSTRUCTION_ABORT_LOWER if access is Access.EXECUTE else EC_DATA_ABORT_LOWER
+    return [encode_abort(ec, status, wnr=access is Access.WRITE) for status in range(64)]
+
+
+_SYNDROMES = [_syndromes(access) for access in Access]
+"""ESR_EL1 by access and status code."""
 
 
 def _signal_of(number: int) -> GuestSignal:

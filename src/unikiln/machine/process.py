@@ -71,7 +71,8 @@ class Process:
 
     def deliver_abort(self, esr: int, page: int) -> None:
         """An instruction or data abort from EL0; returning means that the access can be tried again."""
-        page_fault(self.space, self.counters, ExceptionFrame(self.space, esr, page))
+        space = self.space
+        page_fault(space, self.counters, ExceptionFrame(space, esr, page))
 
     def tick(self) -> None:
         """A period of guest time is over."""

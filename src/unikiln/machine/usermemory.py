@@ -18,7 +18,7 @@ from unikiln.mmu.descriptor import OUTPUT_ADDRESS
 from unikiln.mmu.fault import Access
 from unikiln.mmu.granule import PAGE_MASK, PAGE_SIZE
 from unikiln.mmu.syndrome import EC_DATA_ABORT_SAME, encode_abort
-from unikiln.mmu.walk import CHECKS, fault_kind, find_leaf
+from unikiln.mmu.walk import CHECKS, fault_status, find_leaf
 
 LONGEST_STRING = 4096
 """PATH_MAX: no string that the kernel takes is longer."""
@@ -107,7 +107,7 @@ class UserMemory:
             if entry & mask == wanted:
                 offset = space.table.granule.size(level) - 1 & va
                 return (entry & OUTPUT_ADDRESS) + offset
-            self._fault(va, access, fault_kind(entry, index).value | level)
+            self._fault(va, access, fault_status(entry, index, level))
 
     def _fault(self, va: int, access: Access, status: int) -> None:
         self._counters.kernel_faults += 1

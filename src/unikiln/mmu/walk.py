@@ -88,13 +88,17 @@ CHECKS = tuple((_NEEDED[access] | _FORBIDDEN[access], _NEEDED[access]) for acces
 """By access: a leaf grants it to EL0 when ``entry & CHECKS[access][0] == CHECKS[access][1]``."""
 
 
-def fault_kind(entry: int, index: int = 0) -> FaultKind:
-    """Why a leaf that :data:`CHECKS` refuses does so; priority as in Arm ARM D5.8, "MMU fault priority"."""
-    if index == OUTSIDE:
-        return FaultKind.EXTERNAL_ON_WALK
+_EXTERNAL = FaultKind.EXTERNAL_ON_WALK.value
+_TRANSLATION = FaultKind.TRANSLATION.value
+_PERMISSION = FaultKind.PERMISSION.value
+_ACCESS_FLAG = FaultKind.ACCESS_FLAG.value
+
+
+def fault_status(entry: int, index: int, level: int) -> int:
+    """DFSC of a :data:`Found` that :data:`CHECKS` refuses; priority: Arm ARM D5.8, "MMU fault priority"."""
     if not entry & VALID:
-        return FaultKind.TRANSLATION
-    return FaultKind.PERMISSION if entry & AF else FaultKind.ACCESS_FLAG
+        return (_EXTERNAL if index == OUTSIDE else _TRANSLATION) | level
+    return (_PERMISSION if entry & AF else _ACCESS_FLAG) | level
 
 
 def walk(
@@ -107,7 +111,7 @@ def walk(
     index, level, entry = find_leaf(memory, root, va, granule)
     mask, wanted = CHECKS[access]
     if entry & mask != wanted:
-        return Fault(fault_kind(entry, index), level, va)
+        return Fault(FaultKind(fault_status(entry, index, level) & ~3), level, va)
     size = granule.size(level)
     descriptor = Descriptor(entry, level, granule)
     return Translation(descriptor.output_address + (va & size - 1), index, descriptor, size)

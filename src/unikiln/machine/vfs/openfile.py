@@ -13,6 +13,7 @@ from unikiln.machine.vfs.place import NameSpace, Place
 
 O_ACCMODE, O_WRONLY, O_RDWR = 3, 1, 2
 O_APPEND = 0o2000
+READ_AHEAD = 128 << 10
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
 
 
@@ -24,6 +25,7 @@ class OpenFile:
         self.flags = flags
         self.place = place
         self.position = 0
+        self._ahead, self._ahead_at = b"", 0
 
     def read(self, length: int) -> bytes:
         """From the position, which moves."""
@@ -35,7 +37,22 @@ class OpenFile:
         """From ``offset``; the position stays."""
         if self.flags & O_ACCMODE == O_WRONLY:
             raise Errno(errno.EBADF)
-        return self.node.read(offset, length)
+        return self._read_ahead(offset, length) if self.node.immutable else self.node.read(offset, length)
+
+    def _read_ahead(self, offset: int, length: int) -> bytes:
+        """Small reads out of a window: a record of a file is decompressed whole anyway."""
+        start = offset - self._ahead_at
+        if 0 <= start <= len(self._ahead) - length:
+            return self._ahead[start : start + length]
+        if length >= READ_AHEAD:
+            return self.node.read(offset, length)
+        self._ahead_at = offset - offset % READ_AHEAD
+        self._ahead = self.node.read(self._ahead_at, READ_AHEAD)
+        start = offset - self._ahead_at
+        found = self._ahead[start : start + length]
+        if len(found) < length and len(self._ahead) == READ_AHEAD:
+            found += self.node.read(offset + len(found), length - len(found))
+        return found
 
     def write(self, data: bytes) -> int:
         """At the position, which moves; at the end when opened to append."""
