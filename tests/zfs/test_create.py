@@ -101,3 +101,17 @@ def test_a_file_that_shrinks_while_read(source: Path, tmp_path: Path) -> None:
     request = ingest.Request(1, os.fspath(source / "tiny"), 8)
     with pytest.raises(HostError, match="shorter"):
         list(ingest.read_files([request], 131072, Policy(True, 12)))
+
+
+@pytest.mark.parametrize(
+    "pool", ["", "1st", "a/b", "a@b", "mirror", "mirror2", "raidz1", "spare", "log", "ü"]
+)
+def test_names_that_no_pool_has(source: Path, tmp_path: Path, pool: str) -> None:
+    with pytest.raises(UsageError, match="no name for a pool"):
+        make_pool(source, tmp_path / "pool.img", pool=pool)
+
+
+@pytest.mark.parametrize("dataset", ["a@b", "a/../b", "a#b", "%a", "x" * 300, "/".join("d" * 60)])
+def test_names_that_no_dataset_has(source: Path, tmp_path: Path, dataset: str) -> None:
+    with pytest.raises(UsageError, match="dataset"):
+        make_pool(source, tmp_path / "pool.img", dataset=dataset)

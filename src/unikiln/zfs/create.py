@@ -23,11 +23,12 @@ from unikiln.zfs.block_writer import BlockWriter, Policy
 from unikiln.zfs.config import VERSION, VdevLayout
 from unikiln.zfs.dsl_writer import DslWriter, FileSystemPlan
 from unikiln.zfs.enabled import FeatureSet
-from unikiln.zfs.format import label, nvlist
+from unikiln.zfs.format import dnode, label, nvlist
 from unikiln.zfs.format.blkptr import Compression
 from unikiln.zfs.format.dmu import ZAP_METADATA, ObjectType
 from unikiln.zfs.format.uberblock import Uberblock
 from unikiln.zfs.mos_writer import CONFIG_BLOCK, COPIES, MosWriter, SpaceMaps, pack_config
+from unikiln.zfs.names import check_dataset_name, check_pool_name
 from unikiln.zfs.object_writer import Context
 from unikiln.zfs.zpl_writer import ZplWriter
 
@@ -35,6 +36,8 @@ TXG = 4
 """``TXG_INITIAL``: the transaction group in which everything is born."""
 DEVICE_PATHS: Mapping[str, str] = {"osv": "/dev/vblk0.1", "openzfs": "/dev/vda2"}
 """What the vdev is called in its label; OSv accepts only its own name for a ``vblk`` device."""
+INDIRECT_SHIFTS: Mapping[str, int] = {"osv": dnode.OLD_INDIRECT_SHIFT, "openzfs": dnode.INDIRECT_SHIFT}
+"""log2 of the size of indirect blocks: nothing larger than OSv's ZFS makes itself, for OSv."""
 _SYNC_BPOBJ_BLOCK = 1 << 14
 _XATTR_SA, _ACL_POSIX = 2, 1
 
@@ -99,9 +102,12 @@ def create_pool(
 ) -> CreateResult:
     """Write a pool that holds ``tree`` to ``device``, which must read as zeros.
 
+    :raises UsageError: a name that OpenZFS would refuse
     :raises NoSpaceError: ``options.size`` is too small
     :raises HostError: a source cannot be read, or the device cannot be written
     """
+    check_pool_name(options.pool)
+    check_dataset_name(options.pool, options.dataset)
     return _Creation(device, options, _Count(progress)).run(tree)
 
 
@@ -158,7 +164,7 @@ class _Creation:
 
     def _write_file_system(self, plan: FileSystemPlan, tree: Node) -> None:
         data = Policy(self._options.compression == "lz4", self._options.ashift, self._metadata.embed)
-        context = Context(self._writer, self._metadata, 2)
+        context = Context(self._writer, self._metadata, 2, INDIRECT_SHIFTS[self._options.profile])
         writer = ZplWriter(context, data, self._options.recordsize, self._random)
         plan.pointer = writer.write(tree, self._count)
         plan.usage = context.usage

@@ -23,8 +23,7 @@ from unikiln.zfs.object_writer import Context, pointer_count, write_object
 
 COPIES = 3
 CONFIG_BLOCK = 1 << 14
-_INDIRECT_SHIFT = 14
-_POINTERS = 1 << _INDIRECT_SHIFT - 7
+_POINTERS = 1 << dnode.OLD_INDIRECT_SHIFT - 7
 _SPARE_NUMBERS = 32
 _SPACE_MAP_SLACK = 64
 """Words kept free in a space map for runs that reserving the last blocks may still add."""
@@ -148,7 +147,7 @@ class ReservedObjset:
         if len(self._blocks) > _POINTERS:
             raise ZfsError(f"{count} objects in the meta object set", hint="nest fewer datasets")
         self._indirect = (
-            mos.reserve(ObjectType.DNODE, 1 << _INDIRECT_SHIFT) if len(self._blocks) > 3 else None
+            mos.reserve(ObjectType.DNODE, 1 << dnode.OLD_INDIRECT_SHIFT) if len(self._blocks) > 3 else None
         )
         self._used = sum(each.used for each in self._blocks)
         self._used += self._indirect.used if self._indirect else 0
@@ -165,12 +164,12 @@ class ReservedObjset:
             pointers.append(self._write(reserved, data, fill=count))
             fill += count
         if self._indirect:
-            data = b"".join(pointers).ljust(1 << _INDIRECT_SHIFT, b"\0")
+            data = b"".join(pointers).ljust(1 << dnode.OLD_INDIRECT_SHIFT, b"\0")
             pointers = [self._write(self._indirect, data, level=1, fill=fill)]
         meta = Dnode(
             ObjectType.DNODE,
             block_size=dnode.BLOCK,
-            indirect_shift=_INDIRECT_SHIFT,
+            indirect_shift=dnode.OLD_INDIRECT_SHIFT,
             levels=2 if self._indirect else 1,
             max_block=len(self._blocks) - 1,
             pointers=tuple([*pointers, HOLE, HOLE][:3]),

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unikiln.zfs.block_writer import BlockWriter, Encoded, Policy, Usage, encode
+from unikiln.zfs.block_writer import BlockWriter, Policy, Usage, encode
 from unikiln.zfs.format import blkptr, dnode
 from unikiln.zfs.format.blkptr import HOLE
 from unikiln.zfs.format.dmu import ObjectType
 from unikiln.zfs.format.dnode import Dnode
 from unikiln.zfs.format.objset import Objset, ObjsetType
 
-POINTERS = 1 << dnode.INDIRECT_SHIFT - 7
-"""Block pointers in an indirect block."""
-META_LEVELS = 6
-"""Levels of a file system's meta-dnode, enough for every object number (``dmu_objset_create_impl``)."""
+_MAX_OBJECT_SHIFT = 48
+"""log2 of the number of objects that an object set can have (``DN_MAX_OBJECT_SHIFT``)."""
 
 
-def levels_for(blocks: int, pointers: int) -> int:
+def levels_for(blocks: int, pointers: int, indirect_shift: int) -> int:
     """Levels of the tree of an object of ``blocks`` blocks whose dnode has ``pointers`` pointers."""
     levels, reach = 1, pointers
     while reach < blocks:
-        levels, reach = levels + 1, reach * POINTERS
+        levels, reach = levels + 1, reach << indirect_shift - 7
     return levels
+
+
+def meta_levels(indirect_shift: int) -> int:
+    """Levels of a file system's meta-dnode, enough for every object number (``dmu_objset_create_impl``)."""
+    return levels_for((1 << _MAX_OBJECT_SHIFT) // dnode.PER_BLOCK, 3, indirect_shift)
 
 
 def pointer_count(bonus_length: int) -> int:
@@ -31,12 +34,18 @@ def pointer_count(bonus_length: int) -> int:
 
 
 class Context:
-    """What all objects of one object set share: the writer, the space used, and their redundancy."""
+    """What all objects of one object set share: the writer, the space used, their redundancy and shape.
 
-    def __init__(self, writer: BlockWriter, policy: Policy, copies: int) -> None:
+    Indirect blocks have ``1 << indirect_shift`` bytes.
+    """
+
+    def __init__(
+        self, writer: BlockWriter, policy: Policy, copies: int, indirect_shift: int = dnode.INDIRECT_SHIFT
+    ) -> None:
         self.writer = writer
         self.policy = policy
         self.copies = copies
+        self.indirect_shift = indirect_shift
         self.usage = Usage()
 
     def place(self, data: bytes, kind: int, usage: Usage, *, level: int = 0, fill: int = 1) -> bytes:
@@ -70,22 +79,23 @@ class Tree:
         self._pending = [bytearray() for _ in range(levels)]
         self._fills = [0] * levels
         self._top = levels - 1
+        self._fan_out = 1 << context.indirect_shift - 7
         self._pointers = pointers
 
     def add(self, pointer: bytes, fill: int = 1, level: int = 0) -> None:
         """The next pointer at ``level`` of the tree: the next block of the object, for level 0."""
         self._pending[level] += pointer
         self._fills[level] += fill
-        if level < self._top and len(self._pending[level]) == POINTERS * blkptr.SIZE:
+        if level < self._top and len(self._pending[level]) == self._fan_out * blkptr.SIZE:
             self._close(level)
 
     def add_holes(self, count: int, level: int = 0) -> None:
         """``count`` blocks that were never written; whole indirect blocks of them cost nothing."""
         while count:
-            room = POINTERS - len(self._pending[level]) // blkptr.SIZE
-            if level < self._top and room == POINTERS and count >= POINTERS:
-                self.add_holes(count // POINTERS, level + 1)
-                count %= POINTERS
+            room = self._fan_out - len(self._pending[level]) // blkptr.SIZE
+            if level < self._top and room == self._fan_out and count >= self._fan_out:
+                self.add_holes(count // self._fan_out, level + 1)
+                count %= self._fan_out
                 continue
             step = min(count, room) if level < self._top else count
             self._pending[level] += HOLE * step
@@ -94,7 +104,7 @@ class Tree:
                 self._close(level)
 
     def _close(self, level: int) -> None:
-        block = bytes(self._pending[level]).ljust(POINTERS * blkptr.SIZE, b"\0")
+        block = bytes(self._pending[level]).ljust(self._fan_out * blkptr.SIZE, b"\0")
         fill = self._fills[level]
         self._pending[level] = bytearray()
         self._fills[level] = 0
@@ -127,7 +137,7 @@ def write_object(
     """Write an object's blocks, all of one size (or none, for a bonus alone), and give its dnode."""
     usage = Usage()
     pointers = 1 if bonus_type == ObjectType.SA else pointer_count(len(bonus))
-    levels = levels_for(len(blocks), pointers)
+    levels = levels_for(len(blocks), pointers, context.indirect_shift)
     tree = Tree(context, kind, levels, usage, pointers)
     for block in blocks:
         pointer = context.place(block, kind, usage)
@@ -135,6 +145,7 @@ def write_object(
     result = Dnode(
         kind,
         block_size=len(blocks[0]) if blocks else 512,
+        indirect_shift=context.indirect_shift,
         levels=levels,
         bonus_type=bonus_type,
         bonus=bonus,
@@ -153,7 +164,8 @@ class ObjsetWriter:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._usage = Usage()
-        self._tree = Tree(context, ObjectType.DNODE, META_LEVELS, self._usage, 3)
+        self._levels = meta_levels(context.indirect_shift)
+        self._tree = Tree(context, ObjectType.DNODE, self._levels, self._usage, 3)
         self._block: list[bytes] = [bytes(dnode.SIZE)]
         self._fill = 0
         self._blocks = 0
@@ -185,7 +197,8 @@ class ObjsetWriter:
         meta = Dnode(
             ObjectType.DNODE,
             block_size=dnode.BLOCK,
-            levels=META_LEVELS,
+            indirect_shift=self.context.indirect_shift,
+            levels=self._levels,
             max_block=self._blocks - 1,
             pointers=self._tree.finish(),
             used=self._usage.used,
@@ -195,6 +208,3 @@ class ObjsetWriter:
         pointer = self.context.place(objset.pack(), ObjectType.OBJSET, self._usage, fill=fill)
         self.context.usage.add(self._usage)
         return pointer
-
-
-__all__ = ["Context", "Encoded", "ObjsetWriter", "Tree", "levels_for", "pointer_count", "write_object"]

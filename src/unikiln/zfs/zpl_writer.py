@@ -135,7 +135,8 @@ class ZplWriter:
         size = ingest.block_size(entry.node.size, self._recordsize)
         self.large_blocks |= size > 128 << 10
         blocks, usage = -(-entry.node.size // size), Usage()
-        levels = levels_for(blocks, 1)
+        shift = self._context.indirect_shift
+        levels = levels_for(blocks, 1, shift)
         tree = Tree(self._context, ObjectType.PLAIN_FILE_CONTENTS, levels, usage)
         place = self._context.writer.place
         for batch in content:
@@ -148,14 +149,14 @@ class ZplWriter:
             progress.advance(0, batch.size)
             if batch.last:
                 break
-        made = Dnode(ObjectType.PLAIN_FILE_CONTENTS, size, levels=levels, max_block=blocks - 1)
+        made = Dnode(ObjectType.PLAIN_FILE_CONTENTS, size, shift, levels, max_block=blocks - 1)
         made.pointers = tree.finish()
         made.used = usage.used
         self._context.usage.add(usage)
         return self._with_attributes(made, entry, entry.node.size)
 
     def _empty(self, entry: _Numbered) -> Dnode:
-        made = Dnode(ObjectType.PLAIN_FILE_CONTENTS, 512)
+        made = Dnode(ObjectType.PLAIN_FILE_CONTENTS, 512, self._context.indirect_shift)
         return self._with_attributes(made, entry, len(entry.node.target))
 
     def _directory(self, entry: _Numbered) -> Dnode:

@@ -22,6 +22,8 @@ BLOCK = SIZE * PER_BLOCK
 """Block size of the meta-dnode, 16 KiB (``DNODE_BLOCK_SIZE``)."""
 INDIRECT_SHIFT = 17
 """Indirect blocks of 128 KiB, 1024 pointers, as OpenZFS makes them."""
+OLD_INDIRECT_SHIFT = 14
+"""Indirect blocks of 16 KiB, the largest that ZFS made until 2016."""
 MAX_BONUS = 320
 """Largest bonus of a 512-byte dnode with one block pointer (``DN_OLD_MAX_BONUSLEN``)."""
 
