@@ -42,11 +42,11 @@ class HostInode:
         )  # fmt: skip
 
     def read(self, offset: int, length: int) -> bytes:
-        with open(self._path, "rb") as stream:
+        with Path(os.fsdecode(self._path)).open("rb") as stream:
             return os.pread(stream.fileno(), length, offset)
 
     def readlink(self) -> bytes:
-        return os.readlink(self._path)
+        return os.readlink(self._path)  # noqa: PTH115 - bytes
 
     def entries(self) -> Iterator[HostEntry]:
         with os.scandir(self._path) as entries:
