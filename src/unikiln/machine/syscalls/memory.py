@@ -145,9 +145,7 @@ def mremap(process: Process, start: int, old: int, new: int, flags: int) -> int:
 def _grow(process: Process, area: Vma, start: int, end: int, size: int) -> bool:
     if area.end != end or process.space.areas.overlapping(end, start + size):
         return False
-    process.space.areas.insert(
-        Vma(end, start + size, area.prot, area.shared, area.node, area.offset + end - area.start, area.name)
-    )
+    area.end = start + size
     return True
 
 

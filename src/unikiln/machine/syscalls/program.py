@@ -88,5 +88,5 @@ def _not_here(process: Process) -> int:
     raise Errno(errno.ENOSYS)
 
 
-for _number, _name in ((293, "rseq"), (283, "membarrier"), (59, "pipe2"), (73, "ppoll"), (72, "pselect6")):
+for _number, _name in ((293, "rseq"), (283, "membarrier"), (59, "pipe2"), (72, "pselect6")):
     system_call(_number, _name)(_not_here)

@@ -1,0 +1,38 @@
+"""Run a program from a directory of the host, and look at what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.machine.hostfs import HostFileSystem
+from unikiln.engine.embedded import EmbeddedEngine
+from unikiln.machine.events import GuestSignal
+from unikiln.machine.process import Process
+
+
+@dataclass
+class Finished:
+    """A run that is over."""
+
+    process: Process
+    engine: EmbeddedEngine
+    status: int
+    death: GuestSignal | None = None
+    said: list[str] = field(default_factory=list)
+
+
+def run(
+    root: Path, *arguments: str, memory: int = 64 << 20, scan_interval: float = 0.0, cwd: str = "/"
+) -> Finished:
+    """Run ``arguments`` to the end."""
+    said: list[str] = []
+    process = Process(HostFileSystem(root), memory, log=said.append)
+    engine = EmbeddedEngine(process, scan_interval=scan_interval)
+    process.change_directory(cwd)
+    place = process.find_program(arguments[0])
+    process.start(place, [each.encode() for each in arguments], [b"PATH=/bin", b"HOME=/"])
+    try:
+        return Finished(process, engine, engine.run(), None, said)
+    except GuestSignal as death:
+        return Finished(process, engine, 128 + death.number, death, said)
