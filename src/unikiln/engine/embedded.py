@@ -22,6 +22,7 @@ from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 from unikiln.engine import native
 from unikiln.engine.blocks import BlockHook
+from unikiln.engine.exitchecks import ExitChecks
 from unikiln.engine.loadstore import effective_address
 from unikiln.engine.ticker import Ticker
 from unikiln.engine.tlb import Tlb
@@ -256,6 +257,7 @@ def _new_engine(process: Process) -> Uc:
     engine = Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM)
     engine.ctl_set_cpu_model(reg.UC_CPU_ARM64_MAX)
     engine.ctl_set_page_size(PAGE_SIZE)
+    checks = ExitChecks(engine._uch.value or 0)
     engine.ctl_exits_enabled(True)
     memory = process.memory
     engine.mem_map_ptr(0, memory.size, _READ | _WRITE, memory.host_address)
@@ -264,6 +266,7 @@ def _new_engine(process: Process) -> Uc:
     engine.reg_write(reg.UC_ARM64_REG_CPACR_EL1, _FPEN)
     engine.reg_write(reg.UC_ARM64_REG_CP_REG, _SCTLR_EL1)
     engine.reg_write(reg.UC_ARM64_REG_PSTATE, 0)
+    checks.leave_out()
     return engine
 
 
