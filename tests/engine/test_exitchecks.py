@@ -35,9 +35,8 @@ def test_the_place_must_be_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None
     record = ctypes.create_string_buffer(8192)
     checks = exitchecks.ExitChecks(ctypes.addressof(record))
     assert not checks.leave_out(), "nothing changed"
-    record[103] = 1
-    record[203] = 1
+    record[103] = record[203] = b"\1"
     assert not checks.leave_out(), "two places"
-    record[203] = 0
+    record[203] = b"\0"
     assert checks.leave_out()
     assert record.raw[100:104] == b"\0\0\1\1"

@@ -7,9 +7,10 @@ without. Unicorn leaves them out while its flag ``no_exit_request`` is set, whic
 AArch32 does within IT blocks; the one for AArch64 never touches it (include/uc_priv.h, qemu/tcg/tcg-op.c).
 
 The flag has no interface. It is set in Unicorn's own record, only in the release named here (earlier
-ones tie the check at blocks to it as well, and would never stop), and only if the record shows what it must: among four bytes in a row that are zero when an engine is new, the last,
-``init_done``, becomes one when it is initialised, at exactly one place. Otherwise nothing is touched, and
-programs run as well, only slower.
+ones tie the check at blocks to it as well, and would never stop), and only if the record shows what it
+must: among four bytes in a row that are zero when an engine is new, the last, ``init_done``, becomes one
+when it is initialised, at exactly one place. Otherwise nothing is touched, and programs run as well, only
+slower.
 """
 
 from __future__ import annotations
