@@ -21,9 +21,7 @@ def run(
     image: ImageArgument,
     program: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[-- PROGRAM ARGS...]", help="What to run; default: the image's command line."
-        ),
+        typer.Argument(metavar="-- PROGRAM", help="What to run; default: the image's command line."),
     ] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of the machine.")] = "512M",
     env: Annotated[
