@@ -21,7 +21,7 @@ from tests.guest import tiny
 from tests.judges import BUSYBOX_ARM64
 from tests.machine.hostfs import HostFileSystem
 
-from bench.common import Run, best_of, find, report, unikiln
+from bench.common import Run, best_of, find, report, run, unikiln
 from unikiln.engine.embedded import EmbeddedEngine
 from unikiln.machine.process import Process
 from unikiln.machine.syscalls.table import system_call
@@ -48,8 +48,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        costs = events(Path(folder), given.rounds)
+        # Processes first: what this one holds when it starts another counts as the other's peak.
         runs = busybox(Path(folder), given.rounds)
+        costs = events(Path(folder), given.rounds)
     if given.json:
         print(
             json.dumps({"events": [asdict(each) for each in costs], "sha256sum": [asdict(r) for r in runs]})
@@ -113,17 +114,22 @@ def busybox(folder: Path, rounds: int) -> list[Run]:
     program, data = tree / "busybox", tree / "data"
     program.write_bytes(BUSYBOX_ARM64.read_bytes())
     program.chmod(0o755)
-    data.write_bytes(random.Random(2).randbytes(MEGABYTES * 10**6))
+    noise = random.Random(2)
+    with data.open("wb") as file:
+        for _ in range(MEGABYTES):
+            file.write(noise.randbytes(10**6))
     best_of(1, "build", unikiln("build", tree, "-o", image, "--quiet"))
     stats = folder / "stats.json"
     command = unikiln("run", image, "--json", "--stats-out", stats, "--", "/busybox", "sha256sum", "/data")
-    runs = [best_of(rounds, "unikiln run", command)]
-    guest_seconds = json.loads(stats.read_text())["seconds"]
-    runs.append(Run("  of which the guest", guest_seconds, runs[0].peak_bytes))
     qemu = find("qemu-aarch64")
-    if qemu:
-        runs.append(best_of(rounds, "qemu-aarch64", [qemu, program, "sha256sum", data]))
-    return runs
+    ours, guest, theirs = [], [], []
+    for _ in range(rounds):  # in turn, so that what disturbs the machine disturbs both
+        ours.append(run("unikiln run", command))
+        seconds = json.loads(stats.read_text())["seconds"]
+        guest.append(Run("  of which the guest", seconds, ours[-1].peak_bytes))
+        if qemu:
+            theirs.append(run("qemu-aarch64", [qemu, program, "sha256sum", data]))
+    return [min(each, key=lambda one: one.seconds) for each in (ours, guest, theirs) if each]
 
 
 if __name__ == "__main__":

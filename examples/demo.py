@@ -8,6 +8,7 @@ our own page-fault handler; a pass that clears it every few milliseconds keeps i
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         image, stats = Path(folder) / "demo.raw", Path(folder) / "stats.json"
         steps = (
-            ["build", str(FILES / "demo.manifest"), "-o", str(image), "--cmdline", "/demo"],
+            ["build", str(_source(Path(folder))), "-o", str(image), "--cmdline", "/demo"],
             ["verify", str(image)],
             ["run", str(image), "--stats-out", str(stats), "--json", "--", "/demo"],
         )
@@ -39,6 +40,20 @@ def main() -> int:
                 return status
         _table(json.loads(stats.read_text()))
     return 0
+
+
+def _source(folder: Path) -> Path:
+    """A manifest of the program and of files for it to read: 150, of up to two pages each."""
+    data = folder / "data"
+    data.mkdir()
+    noise = random.Random(1)
+    for number in range(150):
+        (data / f"file{number:03}").write_bytes(
+            b"%d " % number * 1000 + noise.randbytes(noise.randrange(4096))
+        )
+    manifest = folder / "demo.manifest"
+    manifest.write_text(f"/demo: {FILES / 'demo'}\n/data/**: {data}/**\n")
+    return manifest
 
 
 def _show(step: list[str]) -> int:
