@@ -23,6 +23,7 @@ class MemoryInode:
     rdev: int = 0
     atime_ns: int = 1_000_000_001
     mtime_ns: int = 2_000_000_002
+    ctime_ns: int = 3_000_000_003
     attrs: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
@@ -38,6 +39,9 @@ class MemoryInode:
     def entries(self) -> list[MemoryEntry]:
         return [MemoryEntry(name, number) for name, number in self.names]
 
+    def lookup(self, name: bytes) -> MemoryInode | None:
+        raise NotImplementedError("extraction goes by object number")
+
     def xattrs(self) -> dict[bytes, bytes]:
         return self.attrs
 
@@ -49,6 +53,7 @@ class MemoryInode:
 class MemoryEntry:
     name: bytes
     object: int
+    type: int = 0
 
 
 class MemoryFileSystem:

@@ -9,7 +9,7 @@ import pytest
 from tests.image.memory_fs import MemoryFileSystem, MemoryInode
 from unikiln.errors import CorruptError, HostError, ImageError
 from unikiln.image.extract import Extracted, extract
-from unikiln.image.readable import walk
+from unikiln.image.walk import walk
 
 ROOT = os.geteuid() == 0
 

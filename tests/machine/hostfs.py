@@ -61,6 +61,9 @@ class HostInode:
     def xattrs(self) -> dict[bytes, bytes]:
         return {}
 
+    def data_ranges(self) -> list[tuple[int, int]]:
+        return [(0, self.attributes.size)]
+
 
 class HostFileSystem:
     def __init__(self, directory: Path) -> None:

@@ -11,7 +11,7 @@ from unikiln.cli.common import DatasetOption, ImageArgument, guest_path, open_da
 from unikiln.errors import IsADirectoryInPoolError, UsageError
 
 if TYPE_CHECKING:
-    from unikiln.image.readable import Inode
+    from unikiln.base.filesystem import Inode
 
 _CHUNK = 1 << 20
 

@@ -16,8 +16,8 @@ from unikiln.cli.output import print_json, warn
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
+    from unikiln.base.filesystem import Inode
     from unikiln.image.extract import Extracted
-    from unikiln.image.readable import Inode
 
 _WARNINGS_SHOWN = 10
 _INCOMPLETE = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unikiln.cli.output import json_name, name_text
 
 if TYPE_CHECKING:
-    from unikiln.image.readable import Inode
+    from unikiln.base.filesystem import Inode
 
 _TYPES = {
     stat.S_IFREG: "file",

@@ -12,7 +12,7 @@ from unikiln.cli.listing import aligned, long_line, record
 from unikiln.cli.output import json_name, name_text, print_json
 
 if TYPE_CHECKING:
-    from unikiln.image.readable import FileSystem, Inode
+    from unikiln.base.filesystem import FileSystem, Inode
 
 Directory = tuple[bytes, list[tuple[bytes, "Inode"]]]
 """A directory's path and what is in it, by name."""
@@ -41,7 +41,7 @@ def ls(
 
 def _directories(filesystem: FileSystem, top: Inode, path: bytes, *, recursive: bool) -> Iterator[Directory]:
     """The directory ``top``, and those below it if ``recursive``; a file is listed as if alone in one."""
-    from unikiln.image.readable import Visit, children, walk
+    from unikiln.image.walk import Visit, children, walk
 
     if top.attributes.mode >> 12 != 4:
         yield path.rpartition(b"/")[0] or b"/", [(path.rpartition(b"/")[2], top)]

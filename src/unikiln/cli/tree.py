@@ -11,7 +11,8 @@ from unikiln.cli.listing import record
 from unikiln.cli.output import name_text, print_json
 
 if TYPE_CHECKING:
-    from unikiln.image.readable import FileSystem, Inode, Visit
+    from unikiln.base.filesystem import FileSystem, Inode
+    from unikiln.image.walk import Visit
 
 
 def tree(
@@ -30,7 +31,7 @@ def tree(
 
 
 def _draw(filesystem: FileSystem, top: Inode, path: bytes) -> None:
-    from unikiln.image.readable import walk
+    from unikiln.image.walk import walk
 
     directories = files = 0
     for visit in walk(filesystem, top):
@@ -52,7 +53,7 @@ def _line(visit: Visit) -> str:
 
 def _nested(filesystem: FileSystem, top: Inode, path: bytes) -> dict[str, object]:
     """Records with a list of ``children`` each; made without recursion, for trees may be deep."""
-    from unikiln.image.readable import walk
+    from unikiln.image.walk import walk
 
     found: dict[tuple[bytes, ...], list[object]] = {}
     root: dict[str, object] = {}

@@ -18,9 +18,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unikiln.base.filesystem import Attributes, FileSystem, Inode
 from unikiln.base.progress import QUIET, Progress
 from unikiln.errors import HostError, ImageError, UnikilnError
-from unikiln.image.readable import Attributes, FileSystem, Inode, Visit, walk
+from unikiln.image.walk import Visit, walk
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

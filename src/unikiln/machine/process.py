@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from unikiln.base.filesystem import FileSystem
 from unikiln.errors import ElfError
 from unikiln.machine import elf, stack
 from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.counters import Counters
 from unikiln.machine.cpu import Cpu
 from unikiln.machine.events import Errno
-from unikiln.machine.filesystem import FileSystem
 from unikiln.machine.memory import GuestMemory
 from unikiln.machine.pagecache import PageCache
 from unikiln.machine.pagefault import ExceptionFrame, page_fault

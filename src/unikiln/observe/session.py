@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from unikiln.base.filesystem import FileSystem
 from unikiln.engine.embedded import EmbeddedEngine
 from unikiln.errors import GuestCrashError, UsageError
 from unikiln.machine import crash
 from unikiln.machine.events import GuestSignal
-from unikiln.machine.filesystem import FileSystem
 from unikiln.machine.process import DEFAULT_PATH, Process
 from unikiln.observe.stats import CacheStats, RunStats, collect
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from unikiln.machine.filesystem import FileSystem, Inode
+from unikiln.base.filesystem import FileSystem, Inode
 from unikiln.machine.vfs.node import Entry, Node, Stat
 
 DEVICE = 0x10

@@ -1,4 +1,4 @@
-"""What the machine asks of a file system that it mounts; ``unikiln.zfs`` datasets answer it.
+"""What those who read files ask of a file system; ``unikiln.zfs`` datasets answer it.
 
 Names are bytes, as the guest's are. Inodes are identified by their number (ZFS's object number).
 """
@@ -69,9 +69,12 @@ class Inode(Protocol):
     def xattrs(self) -> dict[bytes, bytes]:
         """Extended attributes by full name (``user.comment``)."""
 
+    def data_ranges(self) -> Iterable[tuple[int, int]]:
+        """(offset, length) of what is not a hole, ascending."""
+
 
 class FileSystem(Protocol):
-    """A mounted dataset."""
+    """A dataset, or whatever else has files."""
 
     @property
     def root(self) -> Inode:

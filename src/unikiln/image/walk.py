@@ -1,76 +1,12 @@
-"""What copying files out of an image asks of the file system in it."""
+"""Walks over the files of an image, whatever the image says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
+from unikiln.base.filesystem import FileSystem, Inode
 from unikiln.errors import CorruptError
-
-
-class Attributes(Protocol):
-    """What ``stat`` tells; times in nanoseconds since 1970, ``mode`` with the type bits."""
-
-    @property
-    def mode(self) -> int: ...  # noqa: D102
-    @property
-    def uid(self) -> int: ...  # noqa: D102
-    @property
-    def gid(self) -> int: ...  # noqa: D102
-    @property
-    def size(self) -> int: ...  # noqa: D102
-    @property
-    def nlink(self) -> int: ...  # noqa: D102
-    @property
-    def rdev(self) -> int: ...  # noqa: D102
-    @property
-    def atime_ns(self) -> int: ...  # noqa: D102
-    @property
-    def mtime_ns(self) -> int: ...  # noqa: D102
-
-
-class Entry(Protocol):
-    """A name in a directory, and the number of what it names."""
-
-    @property
-    def name(self) -> bytes: ...  # noqa: D102
-    @property
-    def object(self) -> int: ...  # noqa: D102
-
-
-class Inode(Protocol):
-    """A file, directory, symbolic link or other node."""
-
-    @property
-    def object(self) -> int:
-        """The inode number."""
-
-    @property
-    def attributes(self) -> Attributes:
-        """What ``stat`` tells."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes from ``offset``."""
-
-    def readlink(self) -> bytes:
-        """The target of a symbolic link."""
-
-    def entries(self) -> Iterable[Entry]:
-        """The names of a directory, without ``.`` and ``..``."""
-
-    def xattrs(self) -> dict[bytes, bytes]:
-        """Extended attributes by full name."""
-
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """(offset, length) of what is not a hole, ascending."""
-
-
-class FileSystem(Protocol):
-    """A dataset of the image."""
-
-    def inode(self, object: int) -> Inode:
-        """The inode with that number."""
 
 
 @dataclass(frozen=True, slots=True)
