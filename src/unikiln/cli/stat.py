@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat as modes
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,7 @@ def _text(path: bytes, inode: Inode) -> str:
         shown += f" -> {name_text(inode.readlink())}"
     lines = [
         f"  File: {shown}",
-        f"  Type: {type_name(attributes.mode)}, object {inode.object}, {attributes.nlink} links",
+        f"  Type: {type_name(attributes.mode)}{_device(inode)}, object {inode.object}, {attributes.nlink} links",
         f"  Size: {attributes.size} in blocks of {attributes.block_size}, {512 * attributes.blocks} used",
         f"  Mode: {modes.S_IMODE(attributes.mode):04o} {modes.filemode(attributes.mode)}, "
         f"owner {attributes.uid}, group {attributes.gid}",
@@ -69,6 +70,14 @@ def _text(path: bytes, inode: Inode) -> str:
     ]
     lines += [f" Xattr: {name_text(name)}={value!r}" for name, value in sorted(inode.xattrs().items())]
     return "\n".join(lines)
+
+
+def _device(inode: Inode) -> str:
+    """Major and minor number of a device node."""
+    attributes = inode.attributes
+    if not (modes.S_ISBLK(attributes.mode) or modes.S_ISCHR(attributes.mode)):
+        return ""
+    return f" {os.major(attributes.rdev)}, {os.minor(attributes.rdev)}"
 
 
 def _time(time_ns: int) -> str:

@@ -14,11 +14,10 @@ from typing import Protocol
 
 from unikiln.base.device import BlockDevice
 from unikiln.base.progress import QUIET, Progress
-from unikiln.base.size import format_size, round_up
+from unikiln.base.size import round_up
 from unikiln.base.tree import Node, directory
-from unikiln.errors import UsageError
 from unikiln.zfs import enabled as flags
-from unikiln.zfs.alloc import REGION, Allocator, metaslab_shift
+from unikiln.zfs.alloc import Allocator, metaslab_shift
 from unikiln.zfs.block_writer import BlockWriter, Policy
 from unikiln.zfs.config import VERSION, VdevLayout
 from unikiln.zfs.dsl_writer import DslWriter, FileSystemPlan
@@ -27,9 +26,10 @@ from unikiln.zfs.format import dnode, label, nvlist
 from unikiln.zfs.format.blkptr import Compression
 from unikiln.zfs.format.dmu import ZAP_METADATA, ObjectType
 from unikiln.zfs.format.uberblock import Uberblock
-from unikiln.zfs.mos_writer import CONFIG_BLOCK, COPIES, MosWriter, SpaceMaps, pack_config
+from unikiln.zfs.mos_writer import CONFIG_BLOCK, MosWriter, SpaceMaps, pack_config
 from unikiln.zfs.names import check_dataset_name, check_pool_name
 from unikiln.zfs.object_writer import Context
+from unikiln.zfs.sizing import least_size, usable_size, vdev_asize
 from unikiln.zfs.zpl_writer import ZplWriter
 
 TXG = 4
@@ -231,17 +231,7 @@ class _Creation:
         """The device's size: as told, or the least in which the tree leaves the slack usable."""
         if self._options.size is not None:
             return self._options.size
-        allocator = self._writer.allocator
-        size = label.MIN_DEVICE
-        while not self._roomy(size, allocator):
-            size += max(size >> 8 >> 20, 1) << 20
-        return size
-
-    def _roomy(self, size: int, allocator: Allocator) -> bool:
-        usable = usable_size(size)
-        late = late_bytes(usable, metaslab_shift(vdev_asize(size)), self._options.ashift)
-        wanted = (allocator.allocated + late) * (1 + self._options.slack)
-        return usable >= allocator.end + late + REGION and usable - slop(usable) >= wanted
+        return least_size(self._writer.allocator, self._options.slack)
 
     def _write_labels(self, size: int, root: bytes, layout: VdevLayout) -> None:
         """Uberblocks and nvlists of all four labels, when everything they lead to is written."""
@@ -270,36 +260,3 @@ def _xattr_names(root: Node) -> set[bytes]:
         names.update(node.xattrs)
         stack.extend(node.children.values())
     return names
-
-
-def vdev_asize(size: int) -> int:
-    """Bytes of a device of ``size`` bytes between its labels."""
-    return size // label.SIZE * label.SIZE - label.START - label.END
-
-
-def usable_size(size: int) -> int:
-    """Bytes of a device of ``size`` bytes that whole metaslabs cover.
-
-    :raises UsageError: below OpenZFS's least device, 64 MiB
-    """
-    if size < label.MIN_DEVICE:
-        raise UsageError(f"a pool of {format_size(size)} is too small", hint="OpenZFS needs 64M")
-    asize = vdev_asize(size)
-    shift = metaslab_shift(asize)
-    return asize >> shift << shift
-
-
-def slop(space: int) -> int:
-    """Bytes that OpenZFS keeps back of a pool of ``space`` bytes (``spa_get_slop_space``)."""
-    return max(min(space >> 5, 128 << 30), min(space >> 1, 128 << 20))
-
-
-def late_bytes(usable: int, shift: int, ashift: int) -> int:
-    """An upper bound of what is allocated after the size is fixed: space maps, dnodes, configuration."""
-    maps = usable >> shift
-    each = max(4096, 1 << ashift)
-    dnodes = round_up(maps + 128, 32) // 32 * (16 << 10)
-    return COPIES * (maps * each + dnodes + 4 * max(16 << 10, 1 << ashift) + (64 << 10))
-
-
-__all__ = ["CreateOptions", "CreateResult", "create_pool"]

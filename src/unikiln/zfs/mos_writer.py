@@ -81,12 +81,7 @@ class MosWriter:
         self, kind: int, entries: Mapping[bytes, int], *, number: int | None = None, normalization: int = 0
     ) -> int:
         """A ZAP of 64-bit values, micro if it can be; gives its number."""
-        if zap.fits_micro(entries):
-            blocks = [zap.encode_micro(entries, self._salt(), normalization)]
-        else:
-            words = [zap.Entry(name, (value,)) for name, value in entries.items()]
-            blocks = fatzap.encode(words, self._salt(), normalization)
-        return self.add(kind, blocks, number=number)
+        return self.add(kind, fatzap.encode_words(entries, self._salt(), normalization), number=number)
 
     def add_strings(self, kind: int, entries: Mapping[bytes, str]) -> int:
         """A ZAP of strings; gives its number."""

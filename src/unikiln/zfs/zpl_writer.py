@@ -101,7 +101,7 @@ class ZplWriter:
         self._put_zap(ObjectType.SA_ATTR_REGISTRATION, registry)
 
     def _put_zap(self, kind: ObjectType, entries: dict[bytes, int]) -> None:
-        blocks = [zap.encode_micro(entries, self._salt())]
+        blocks = fatzap.encode_words(entries, self._salt())
         self._objset.put(write_object(self._context, kind, blocks, flags=_FLAGS))
 
     def _put_zap_words(self, kind: ObjectType, items: Sequence[tuple[int, tuple[int, ...]]]) -> None:
@@ -162,11 +162,7 @@ class ZplWriter:
     def _directory(self, entry: _Numbered) -> Dnode:
         children = entry.node.children
         values = {name: _dirent(node, self._numbers[id(node)]) for name, node in children.items()}
-        if zap.fits_micro(values):
-            blocks = [zap.encode_micro(values, self._salt())]
-        else:
-            entries = [zap.Entry(name, (value,)) for name, value in values.items()]
-            blocks = fatzap.encode(entries, self._salt())
+        blocks = fatzap.encode_words(values, self._salt())
         made = write_object(
             self._context, ObjectType.DIRECTORY_CONTENTS, blocks, bonus_type=ObjectType.SA, flags=_FLAGS
         )
@@ -188,11 +184,9 @@ class ZplWriter:
     def _usage_object(self, used: dict[int, int]) -> Dnode:
         """What every user, or group, takes: a ZAP by hexadecimal id (``do_userquota_update``)."""
         entries = {f"{who:x}".encode(): size for who, size in used.items()}
-        if zap.fits_micro(entries):
-            blocks = [zap.encode_micro(entries, self._salt())]
-        else:
-            blocks = fatzap.encode([zap.Entry(name, (size,)) for name, size in entries.items()], self._salt())
-        return write_object(self._context, ObjectType.USERGROUP_USED, blocks)
+        return write_object(
+            self._context, ObjectType.USERGROUP_USED, fatzap.encode_words(entries, self._salt())
+        )
 
 
 def _dirent(node: Node, number: int) -> int:

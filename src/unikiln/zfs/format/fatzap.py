@@ -8,13 +8,13 @@ larger tables take blocks of their own. A leaf is a small hash table over 24-byt
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from unikiln.errors import CorruptError
-from unikiln.zfs.format.zap import HEADER, Entry, hash_name
+from unikiln.zfs.format.zap import HEADER, Entry, encode_micro, fits_micro, hash_name
 
 MAGIC = 0x2F52AB2AB
 LEAF = 1 << 63
@@ -66,6 +66,13 @@ def encode(
     raw = table.tobytes()
     tables = [raw[i : i + (1 << shift)] for i in range(0, len(raw), 1 << shift)]
     return [header.ljust(1 << shift, b"\0"), *tables, *leaves]
+
+
+def encode_words(entries: Mapping[bytes, int], salt: int, normalization: int = 0) -> list[bytes]:
+    """The blocks of a ZAP of single 64-bit values: a micro one if names and number allow, else a fat one."""
+    if fits_micro(entries):
+        return [encode_micro(entries, salt, normalization)]
+    return encode([Entry(name, (value,)) for name, value in entries.items()], salt, normalization)
 
 
 def _split(
