@@ -59,7 +59,8 @@ def _text(path: bytes, inode: Inode) -> str:
         shown += f" -> {name_text(inode.readlink())}"
     lines = [
         f"  File: {shown}",
-        f"  Type: {type_name(attributes.mode)}{_device(inode)}, object {inode.object}, {attributes.nlink} links",
+        f"  Type: {type_name(attributes.mode)}{_device(inode)}, object {inode.object}, "
+        f"{attributes.nlink} links",
         f"  Size: {attributes.size} in blocks of {attributes.block_size}, {512 * attributes.blocks} used",
         f"  Mode: {modes.S_IMODE(attributes.mode):04o} {modes.filemode(attributes.mode)}, "
         f"owner {attributes.uid}, group {attributes.gid}",
