@@ -62,6 +62,11 @@ def test_below_what_openzfs_takes(source: Path, tmp_path: Path) -> None:
         make_pool(source, tmp_path / "pool.img", size=63 * MIB)
 
 
+def test_above_what_we_lay_out(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too large"):
+        make_pool(source, tmp_path / "pool.img", size=20 << 60)
+
+
 def test_same_seed_same_bytes(source: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one.img", tmp_path / "two.img"
     make_pool(source, one)

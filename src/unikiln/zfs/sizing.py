@@ -8,6 +8,8 @@ from unikiln.zfs.alloc import REGION, Allocator, metaslab_shift
 from unikiln.zfs.format import label
 from unikiln.zfs.mos_writer import COPIES
 
+MAX_DEVICE = 1 << 48
+"""256 TiB: 16,384 metaslabs of 16 GiB, whose array is one block."""
 _MIB = 1 << 20
 
 
@@ -38,10 +40,14 @@ def vdev_asize(size: int) -> int:
 def usable_size(size: int) -> int:
     """Bytes of a device of ``size`` bytes that whole metaslabs cover.
 
-    :raises UsageError: below OpenZFS's least device, 64 MiB
+    :raises UsageError: below OpenZFS's least device, 64 MiB, or above :data:`MAX_DEVICE`
     """
     if size < label.MIN_DEVICE:
         raise UsageError(f"a pool of {format_size(size)} is too small", hint="OpenZFS needs 64M")
+    if size > MAX_DEVICE:
+        raise UsageError(
+            f"a pool of {format_size(size)} is too large", hint=f"at most {format_size(MAX_DEVICE)}"
+        )
     asize = vdev_asize(size)
     shift = metaslab_shift(asize)
     return asize >> shift << shift
