@@ -12,9 +12,10 @@ from unikiln.base.device import FileDevice
 from unikiln.base.tree import Node
 from unikiln.errors import HostError, NoSpaceError, UnsupportedError, UsageError
 from unikiln.zfs import ingest, znode
+from unikiln.zfs.alloc import slop
 from unikiln.zfs.block_writer import Policy
 from unikiln.zfs.pool import open_pool
-from unikiln.zfs.sizing import slop, usable_size
+from unikiln.zfs.sizing import usable_size
 
 MIB = 1 << 20
 

@@ -20,11 +20,6 @@ from unikiln.image.partition import SECTOR
 from unikiln.image.reproducible import fixed_seed, newest, random_seed, settle
 from unikiln.zfs.create import CreateOptions, CreateResult, create_pool
 
-ARCHITECTURES = ("aarch64", "x86_64")
-FILE_SYSTEMS = ("zfs",)
-LAYOUTS = ("disk", "pool")
-PROFILES = ("osv", "openzfs")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:

@@ -34,6 +34,11 @@ def metaslab_shift(asize: int) -> int:
     return min(max(shift, REGION_SHIFT), 34)
 
 
+def slop(space: int) -> int:
+    """Bytes that OpenZFS keeps back of a pool of ``space`` bytes (``spa_get_slop_space``)."""
+    return max(min(space >> 5, 128 << 30), min(space >> 1, 128 << 20))
+
+
 @dataclass(slots=True)
 class _Span:
     """Bytes ``start`` to ``end`` that are free."""

@@ -104,9 +104,8 @@ class BlockWriter:
         if block.embedded:
             usage.uncompressed += block.lsize
             return self._embedded(block, kind)
-        asize = self.allocator.asize(len(block.data))
-        data = block.data if len(block.data) == asize else block.data.ljust(asize, b"\0")
-        offsets = [self.allocator.allocate(asize, copy) for copy in range(copies)]
+        offsets = self.reserve(len(block.data), copies)
+        data = block.data.ljust(self.allocator.asize(len(block.data)), b"\0")
         for stream, offset in zip(self._streams, offsets, strict=False):
             stream.write(label.START + offset, data)
         return self.point(block, kind, usage, offsets, level=level, fill=fill)

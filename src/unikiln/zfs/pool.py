@@ -15,6 +15,7 @@ from typing import Self
 from unikiln.base.device import BlockDevice
 from unikiln.errors import CorruptError, PoolNotFoundError, UnsupportedError
 from unikiln.zfs import space
+from unikiln.zfs.alloc import slop
 from unikiln.zfs.arc import DEFAULT_LIMIT, Arc
 from unikiln.zfs.dsl import DatasetInfo, Datasets
 from unikiln.zfs.features import check_readable
@@ -34,8 +35,6 @@ OBJECT_DIRECTORY = 1
 _CONFIG_MAX = 16 << 20
 _VERSIONS = (*range(1, 29), 5000)
 _STATES = {0: "active", 1: "exported", 2: "destroyed", 3: "spare", 4: "l2cache", 5: "uninitialized"}
-_SLOP_SHIFT = 5
-_SLOP_MIN, _SLOP_MAX = 128 << 20, 128 << 30
 _EMBEDDED_LOG_METASLABS = 64
 """From so many metaslabs on, a vdev keeps one for the intent log (``zfs_embedded_slog_min_ms``)."""
 
@@ -189,10 +188,8 @@ class Pool:
         for top in self.vdevs.values():
             log = 1 if top.metaslabs >= _EMBEDDED_LOG_METASLABS else 0
             whole += 0 if top.is_log else (top.metaslabs - log) << top.metaslab_shift
-        slop = min(whole >> _SLOP_SHIFT, _SLOP_MAX)
-        slop = max(slop, min(whole >> 1, _SLOP_MIN))
         used = Datasets(self.mos, 0, "", 0).directory(self.listed(b"root_dataset")).used_bytes
-        return max(0, whole - slop - used)
+        return max(0, whole - slop(whole) - used)
 
     def datasets(self) -> list[DatasetInfo]:
         """Every file system, volume and snapshot: parents first, snapshots after what they are of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unikiln.base.size import format_size, round_up
 from unikiln.errors import UsageError
-from unikiln.zfs.alloc import REGION, Allocator, metaslab_shift
+from unikiln.zfs.alloc import REGION, Allocator, metaslab_shift, slop
 from unikiln.zfs.format import label
 from unikiln.zfs.mos_writer import COPIES
 
@@ -51,11 +51,6 @@ def usable_size(size: int) -> int:
     asize = vdev_asize(size)
     shift = metaslab_shift(asize)
     return asize >> shift << shift
-
-
-def slop(space: int) -> int:
-    """Bytes that OpenZFS keeps back of a pool of ``space`` bytes (``spa_get_slop_space``)."""
-    return max(min(space >> 5, 128 << 30), min(space >> 1, 128 << 20))
 
 
 def late_bytes(usable: int, shift: int, ashift: int) -> int:

@@ -17,7 +17,6 @@ from unikiln.errors import UnsupportedError
 from unikiln.zfs.format import acl, dnode, nvlist, sa
 from unikiln.zfs.format.sa import ATTRIBUTES
 
-SPILL_MAX = 128 << 10
 XATTRS_MAX = 64 << 10
 """Largest packed list of extended attributes that OpenZFS keeps in a spill block (``DXATTR_MAX_SA_SIZE``)."""
 FIRST_LAYOUT = 2

@@ -22,7 +22,6 @@ F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 10
 SETTABLE_FLAGS = 0o2000 | 0o4000
 O_CLOEXEC = 0o2000000
 TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGPGRP, TIOCGWINSZ = 0x5401, 0x5402, 0x5403, 0x5404, 0x540F, 0x5413
-TERMIOS_SIZE = 36
 
 
 def _read_into(process: Process, file: OpenFile, va: int, count: int, source: Callable[[int], bytes]) -> int:

@@ -6,7 +6,7 @@ The fat form is in :mod:`unikiln.zfs.format.fatzap`. Both hash names with CRC-64
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fastcrc import crc64
@@ -42,11 +42,6 @@ def hash_name(name: bytes, salt: int) -> int:
     """
     raw = crc64.xz(name, salt ^ _ONES) ^ _ONES
     return raw >> 64 - _HASH_BITS << 64 - _HASH_BITS
-
-
-def hash_words(words: Iterable[int], salt: int) -> int:
-    """The hash of a key of 64-bit integers (``ZAP_FLAG_UINT64_KEY``): their big-endian bytes."""
-    return hash_name(b"".join(struct.pack(">Q", word) for word in words), salt)
 
 
 def fits_micro(entries: Mapping[bytes, int]) -> bool:
