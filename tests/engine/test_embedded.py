@@ -12,7 +12,7 @@ from tests.machine.running import Finished, run
 from unikiln.base.trace import select
 from unikiln.machine import crash
 from unikiln.machine.syscalls.table import system_call
-from unikiln.mmu.syndrome import Syndrome
+from unikiln.mmu.aarch64.syndrome import Syndrome
 
 Install = Callable[[str, bytes], None]
 

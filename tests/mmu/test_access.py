@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from unikiln.errors import MmuError
 from unikiln.mmu import PageTable, TableMemory, set_accessed, test_and_clear_accessed
-from unikiln.mmu.descriptor import AF, AP_READ_ONLY, DBM, SOFTWARE_DIRTY, user_page
+from unikiln.mmu.aarch64.descriptor import AF, AP_READ_ONLY, DBM, SOFTWARE_DIRTY, user_page
 
 OLD = user_page(0x5000, writable=True, executable=False, dirty=False) & ~AF
 

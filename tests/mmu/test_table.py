@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from unikiln.errors import MmuError
 from unikiln.mmu import PageTable, TableMemory
-from unikiln.mmu.descriptor import user_page
+from unikiln.mmu.aarch64.descriptor import user_page
 
 PAGES = st.sets(st.integers(0, (1 << 36) - 1) | st.integers(0, 4096), max_size=30)
 

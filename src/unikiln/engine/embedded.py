@@ -30,11 +30,11 @@ from unikiln.errors import MachineError
 from unikiln.machine import syscalls
 from unikiln.machine.events import Errno, GuestExit, GuestSignal, ProgramReplaced
 from unikiln.machine.process import Process
-from unikiln.mmu.descriptor import AP_READ_ONLY, OUTPUT_ADDRESS, UXN
-from unikiln.mmu.fault import Access, FaultKind
-from unikiln.mmu.granule import PAGE_MASK, PAGE_SIZE, VA_BITS
-from unikiln.mmu.syndrome import EC_DATA_ABORT_LOWER, EC_INSTRUCTION_ABORT_LOWER, encode_abort
-from unikiln.mmu.walk import CHECKS, fault_status, find_leaf
+from unikiln.mmu.aarch64.descriptor import AP_READ_ONLY, OUTPUT_ADDRESS, UXN
+from unikiln.mmu.aarch64.fault import Access, FaultKind
+from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE, VA_BITS
+from unikiln.mmu.aarch64.syndrome import EC_DATA_ABORT_LOWER, EC_INSTRUCTION_ABORT_LOWER, encode_abort
+from unikiln.mmu.aarch64.walk import CHECKS, fault_status, find_leaf
 
 EXECUTABLE_ALIAS = 1 << 40
 """Physical address of the alias through which instructions are fetched."""

@@ -11,7 +11,7 @@ from unikiln.machine.events import Errno
 from unikiln.machine.memory import ZERO_FRAME, GuestMemory
 from unikiln.machine.pagecache import PageCache
 from unikiln.machine.vma import Vma, VmaMap
-from unikiln.mmu.descriptor import (
+from unikiln.mmu.aarch64.descriptor import (
     AF,
     AP_READ_ONLY,
     OUTPUT_ADDRESS,
@@ -19,7 +19,7 @@ from unikiln.mmu.descriptor import (
     SOFTWARE_DIRTY,
     user_page,
 )
-from unikiln.mmu.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
 from unikiln.mmu.memory import Indices
 from unikiln.mmu.table import PageTable
 

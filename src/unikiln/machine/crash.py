@@ -6,8 +6,8 @@ from signal import Signals
 
 from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.events import GuestSignal
-from unikiln.mmu.descriptor import Descriptor
-from unikiln.mmu.syndrome import Syndrome
+from unikiln.mmu.aarch64.descriptor import Descriptor
+from unikiln.mmu.aarch64.syndrome import Syndrome
 
 _CRASHES = {
     Signals.SIGSEGV: "memory fault",

@@ -15,9 +15,15 @@ from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.counters import Counters
 from unikiln.machine.events import Errno, GuestSignal
 from unikiln.machine.vma import Vma
+from unikiln.mmu.aarch64.fault import Access, FaultKind
+from unikiln.mmu.aarch64.syndrome import (
+    EC_DATA_ABORT_SAME,
+    EC_INSTRUCTION_ABORT_LOWER,
+    EC_SHIFT,
+    KIND_MASK,
+    is_write,
+)
 from unikiln.mmu.access import set_accessed
-from unikiln.mmu.fault import Access, FaultKind
-from unikiln.mmu.syndrome import EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_LOWER, EC_SHIFT, KIND_MASK, is_write
 
 trace_access_flag_fault = tracepoint("mmu_vm_access_flag_fault", "addr=%#x")
 trace_vm_fault = tracepoint("mmu_vm_fault", "addr=%#x, error_code=%#x")

@@ -14,11 +14,11 @@ from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.counters import Counters
 from unikiln.machine.events import EFAULT, GuestSignal
 from unikiln.machine.pagefault import ExceptionFrame, page_fault
-from unikiln.mmu.descriptor import OUTPUT_ADDRESS
-from unikiln.mmu.fault import Access
-from unikiln.mmu.granule import PAGE_MASK, PAGE_SIZE
-from unikiln.mmu.syndrome import EC_DATA_ABORT_SAME, encode_abort
-from unikiln.mmu.walk import CHECKS, fault_status, find_leaf
+from unikiln.mmu.aarch64.descriptor import OUTPUT_ADDRESS
+from unikiln.mmu.aarch64.fault import Access
+from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.syndrome import EC_DATA_ABORT_SAME, encode_abort
+from unikiln.mmu.aarch64.walk import CHECKS, fault_status, find_leaf
 
 LONGEST_STRING = 4096
 """PATH_MAX: no string that the kernel takes is longer."""

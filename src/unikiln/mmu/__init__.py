@@ -5,13 +5,13 @@ Architecture Reference Manual (DDI 0487), chapters D5 (address translation) and 
 Nothing here executes an instruction or knows a file system.
 """
 
+from unikiln.mmu.aarch64.descriptor import Descriptor
+from unikiln.mmu.aarch64.fault import Access, Fault, FaultKind
+from unikiln.mmu.aarch64.syndrome import Syndrome
+from unikiln.mmu.aarch64.walk import Translation, walk
 from unikiln.mmu.access import set_accessed, test_and_clear_accessed
-from unikiln.mmu.descriptor import Descriptor
-from unikiln.mmu.fault import Access, Fault, FaultKind
 from unikiln.mmu.memory import TableMemory
-from unikiln.mmu.syndrome import Syndrome
 from unikiln.mmu.table import PageTable
-from unikiln.mmu.walk import Translation, walk
 
 __all__ = [
     "Access",

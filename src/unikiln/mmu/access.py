@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from unikiln.errors import MmuError
-from unikiln.mmu.descriptor import AF, AP_READ_ONLY, DBM, SOFTWARE_DIRTY
-from unikiln.mmu.granule import GRANULE_4K, Granule
+from unikiln.mmu.aarch64.descriptor import AF, AP_READ_ONLY, DBM, SOFTWARE_DIRTY
+from unikiln.mmu.aarch64.granule import GRANULE_4K, Granule
+from unikiln.mmu.aarch64.walk import find_leaf
 from unikiln.mmu.memory import Indices, TableMemory
-from unikiln.mmu.walk import find_leaf
 
 Barrier = Callable[[], None]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from unikiln.errors import MmuError
-from unikiln.mmu.descriptor import LEAF, OUTPUT_ADDRESS, TABLE_OR_PAGE, DescriptorKind, kind_of
-from unikiln.mmu.granule import GRANULE_4K, LAST_LEVEL, Granule
+from unikiln.mmu.aarch64.descriptor import LEAF, OUTPUT_ADDRESS, TABLE_OR_PAGE, DescriptorKind, kind_of
+from unikiln.mmu.aarch64.granule import GRANULE_4K, LAST_LEVEL, Granule
+from unikiln.mmu.aarch64.walk import Found, Roots, find_leaf
 from unikiln.mmu.memory import TableMemory
-from unikiln.mmu.walk import Found, Roots, find_leaf
 
 
 class Mapping(NamedTuple):
@@ -39,7 +39,7 @@ class PageTable:
         self._region_shift = granule.steps[-2][1]
 
     def find(self, va: int) -> Found:
-        """The leaf for ``va`` as :func:`~unikiln.mmu.walk.find_leaf` gives it."""
+        """The leaf for ``va`` as :func:`~unikiln.mmu.aarch64.walk.find_leaf` gives it."""
         return find_leaf(self.memory, self._root(va), va, self.granule)
 
     def map_page(self, va: int, entry: int) -> int:

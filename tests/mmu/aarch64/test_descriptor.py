@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unikiln.mmu.descriptor import Descriptor, DescriptorKind, user_page
+from unikiln.mmu.aarch64.descriptor import Descriptor, DescriptorKind, user_page
 
 PAGE = 0x0060_0000_1234_5FC3 & ~(1 << 54) | 1 << 54
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.mmu.conftest import FRAMES
 from unikiln.errors import MmuError
 from unikiln.mmu import Access, Fault, FaultKind, PageTable, Translation, walk
-from unikiln.mmu.descriptor import AF, AP_READ_ONLY, UXN, DescriptorKind, user_page
-from unikiln.mmu.walk import visited
+from unikiln.mmu.aarch64.descriptor import AF, AP_READ_ONLY, UXN, DescriptorKind, user_page
+from unikiln.mmu.aarch64.walk import visited
 
 VA = 0x0000_8040_2010_1000
 PA = 0x7_7777_7000
@@ -95,6 +95,6 @@ def test_no_root_entry_makes_the_walk_hang_or_break(entry: int, va: int, access:
     from unikiln.mmu import TableMemory
 
     memory = TableMemory(np.full(FRAMES, entry, dtype=np.uint64))
-    from unikiln.mmu.walk import Roots
+    from unikiln.mmu.aarch64.walk import Roots
 
     assert isinstance(walk(memory, Roots(0, 0), va, access), Translation | Fault)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unikiln.mmu.descriptor import (
+from unikiln.mmu.aarch64.descriptor import (
     AF,
     AP_EL0,
     AP_READ_ONLY,
@@ -20,8 +20,8 @@ from unikiln.mmu.descriptor import (
     DescriptorKind,
     kind_of,
 )
-from unikiln.mmu.fault import Access, Fault, FaultKind
-from unikiln.mmu.granule import GRANULE_4K, VA_BITS, Granule
+from unikiln.mmu.aarch64.fault import Access, Fault, FaultKind
+from unikiln.mmu.aarch64.granule import GRANULE_4K, VA_BITS, Granule
 from unikiln.mmu.memory import TableMemory
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unikiln.mmu.fault import FaultKind
-from unikiln.mmu.syndrome import (
+from unikiln.mmu.aarch64.fault import FaultKind
+from unikiln.mmu.aarch64.syndrome import (
     EC_DATA_ABORT_LOWER,
     EC_INSTRUCTION_ABORT_LOWER,
     Syndrome,

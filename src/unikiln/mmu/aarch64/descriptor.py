@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from unikiln.mmu.granule import GRANULE_4K, LAST_LEVEL, Granule
+from unikiln.mmu.aarch64.granule import GRANULE_4K, LAST_LEVEL, Granule
 
 VALID = 1 << 0
 TABLE_OR_PAGE = 1 << 1
