@@ -14,7 +14,7 @@ from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from unikiln.cli.verbs import VERBS, overview
+from unikiln.cli.verbs import ROOT, Group, Verb
 from unikiln.errors import UnikilnError, UsageError
 
 if TYPE_CHECKING:
@@ -63,31 +63,45 @@ def _pass_bytes_through() -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    first = arguments[0] if arguments else "--help"
+    first = arguments[0] if arguments else ""
     if _COMPLETE in os.environ or first.partition("=")[0] in _COMPLETION_FLAGS:
-        return _call(_whole_app(), arguments, "unikiln")
-    if first in ("--help", "-h"):
-        print(overview(), end="")
-        return 0 if arguments else _USAGE
+        return _call(_whole_app(), arguments, ROOT.name)
     if first == "--version":
         from unikiln import __version__
 
         print(f"unikiln {__version__}")
         return 0
-    if first not in VERBS:
+    return _run(ROOT, arguments)
+
+
+def _run(group: Group, arguments: list[str]) -> int:
+    """Run the verb of ``group`` that the first of ``arguments`` names."""
+    first = arguments[0] if arguments else "--help"
+    if first in ("--help", "-h"):
+        print(group.overview(), end="")
+        return 0 if arguments else _USAGE
+    verb = group.verbs.get(first)
+    if verb is None:
         raise UsageError(
-            f"no verb {first!r}" if first[:1] != "-" else f"no option {first}", hint=_nearest(first)
+            f"no verb {first!r}" if first[:1] != "-" else f"no option {first}", hint=_nearest(first, group)
         )
+    if verb.is_group:
+        return _run(_load_group(verb), arguments[1:])
     app = _new_app(completion=False)
-    _add(app, first)
-    return _call(app, arguments[1:], f"unikiln {first}")
+    _add(app, verb)
+    return _call(app, arguments[1:], f"{group.name} {first}")
 
 
-def _nearest(word: str) -> str:
+def _load_group(verb: Verb) -> Group:
+    group: Group = import_module(verb.module).GROUP
+    return group
+
+
+def _nearest(word: str, group: Group) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(word, VERBS, n=1)
-    return f"did you mean {close[0]}?" if close else "unikiln --help lists the verbs"
+    close = get_close_matches(word, group.verbs, n=1)
+    return f"did you mean {close[0]}?" if close else f"{group.name} --help lists the verbs"
 
 
 def _new_app(*, completion: bool) -> typer.Typer:
@@ -103,11 +117,9 @@ def _new_app(*, completion: bool) -> typer.Typer:
     )
 
 
-def _add(app: typer.Typer, name: str) -> None:
-    function = getattr(import_module(f"unikiln.cli.{name}"), name)
-    app.command(name, help=_help_text(function.__doc__), short_help=VERBS[name].help)(
-        _interruptible(function)
-    )
+def _add(app: typer.Typer, verb: Verb) -> None:
+    function = getattr(import_module(verb.module), verb.function)
+    app.command(verb.name, help=_help_text(function.__doc__), short_help=verb.help)(_interruptible(function))
 
 
 class _Interrupted(Exception):
@@ -135,9 +147,18 @@ def _help_text(docstring: str | None) -> str:
 def _whole_app() -> typer.Typer:
     """All verbs at once, as completion needs them."""
     app = _new_app(completion=True)
-    for name in VERBS:
-        _add(app, name)
+    _add_all(app, ROOT)
     return app
+
+
+def _add_all(app: typer.Typer, group: Group) -> None:
+    for verb in group.verbs.values():
+        if verb.is_group:
+            inner = _new_app(completion=False)
+            _add_all(inner, _load_group(verb))
+            app.add_typer(inner, name=verb.name, help=verb.help)
+        else:
+            _add(app, verb)
 
 
 def _call(app: typer.Typer, arguments: list[str], name: str) -> int:

@@ -1,4 +1,4 @@
-"""What verbs there are: a table that ``--help`` can print without loading any of them."""
+"""What verbs there are: tables that ``--help`` can print without loading any of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,46 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: the function of its own name in the module of its own name in this package."""
+    """One verb: the function of its own name in the module of its own name in this package.
+
+    ``prefix`` stands before the module's name; dashes are underscores in both. Of a group of verbs the
+    module has not a function but a :class:`Group`, named ``GROUP``.
+    """
 
     name: str
     help: str
+    prefix: str = ""
+    is_group: bool = False
+
+    @property
+    def function(self) -> str:
+        """The function that runs it."""
+        return self.name.replace("-", "_")
+
+    @property
+    def module(self) -> str:
+        """The module that has the function, or the group."""
+        return f"unikiln.cli.{self.prefix}{self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Verbs that share the words ``name`` in front; ``options`` are lines of its help."""
+
+    name: str
+    help: str
+    verbs: dict[str, Verb]
+    options: str = "  --help  Print this text.\n"
+
+    def overview(self) -> str:
+        """The text of ``--help``."""
+        width = max(map(len, self.verbs))
+        lines = "\n".join(f"  {verb.name:{width}}  {verb.help}" for verb in self.verbs.values())
+        return (
+            f"Usage: {self.name} [OPTIONS] VERB [ARGUMENTS]...\n\n{self.help}\n\n"
+            f"Verbs ({self.name} VERB --help tells more):\n{lines}\n\n"
+            f"Options:\n{self.options}"
+        )
 
 
 VERBS = {
@@ -25,22 +61,19 @@ VERBS = {
         Verb("extract", "Copy files out of an image."),
         Verb("info", "Show partitions, labels, devices, datasets and space of an image."),
         Verb("verify", "Read every block, check every checksum and the space maps."),
+        Verb("mmu", "Decode syndromes and page-table entries; look at a guest's tables.", is_group=True),
     )
 }
 
-
-def overview() -> str:
-    """The text of ``unikiln --help``."""
-    width = max(map(len, VERBS))
-    lines = "\n".join(f"  {verb.name:{width}}  {verb.help}" for verb in VERBS.values())
-    return (
-        "Usage: unikiln [OPTIONS] VERB [ARGUMENTS]...\n\n"
-        "Build, run and inspect ZFS-backed images for unikernels and small virtual machines.\n\n"
-        f"Verbs (unikiln VERB --help tells more):\n{lines}\n\n"
-        "Options:\n"
+ROOT = Group(
+    name="unikiln",
+    help="Build, run and inspect ZFS-backed images for unikernels and small virtual machines.",
+    verbs=VERBS,
+    options=(
         "  --version             Print the version.\n"
         "  --debug               Show a traceback when something goes wrong.\n"
         "  --install-completion  Install completion for the current shell.\n"
         "  --show-completion     Print completion for the current shell, to copy it.\n"
         "  --help                Print this text.\n"
-    )
+    ),
+)
