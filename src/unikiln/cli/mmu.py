@@ -1,4 +1,4 @@
-"""``unikiln mmu``: verbs about address translation; each is the module ``mmu_<verb>``, loaded when it runs."""
+"""``unikiln mmu``: verbs about address translation; each is module ``mmu_<verb>``, loaded when it runs."""
 
 from __future__ import annotations
 
