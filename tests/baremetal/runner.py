@@ -24,7 +24,7 @@ LINK = ("-nostdlib", "-static", "-no-pie", "-Wl,--no-warn-rwx-segments,--build-i
 
 
 def build(compiler: str, folder: Path, output: Path, *flags: str) -> Path:
-    """Compile and link every ``.S`` and ``.c`` of ``folder`` by its linker script; ``output``, an ELF file."""
+    """Compile and link every ``.S`` and ``.c`` of ``folder`` by its linker script; the ELF file."""
     sources = sorted([*folder.glob("*.S"), *folder.glob("*.c")])
     (script,) = folder.glob("*.ld")
     judges.run(compiler, *COMPILE, *LINK, *flags, "-T", script, "-o", output, *sources)

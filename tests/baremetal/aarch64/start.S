@@ -70,7 +70,7 @@ el2_vectors:
 
 /*
  * What the tables map for EL1 and EL0. Each vector says by HVC which one it is; each stub does one thing at the address
- * in X0, with the value in X1, and ends in an SVC that no page of the window holds at that place.
+ * in X0, with operands in X1 and X2, and ends in SVC #0.
  */
         .section .shared, "ax"
         .global el1_vectors
@@ -101,8 +101,6 @@ stub_\name:
         stub    str, str x1, [x0]
         stub    ldp, ldp x1, x2, [x0]
         stub    stp, stp x1, x2, [x0]
-        stub    ldar, ldar x2, [x0]
-        stub    stlr, stlr x1, [x0]
         stub    ldtr, ldtr x2, [x0]
         stub    sttr, sttr x1, [x0]
         stub    ldxr, ldxr x2, [x0]
@@ -111,12 +109,12 @@ stub_\name:
         stub    swp, swp x1, x2, [x0]
         stub    ldclrb, ldclrb w1, w2, [x0]
         stub    cas, cas x2, x1, [x0]
-        stub    prfm, prfm pldl1keep, [x0]
         stub    dc_zva, dc zva, x0
         stub    dc_cvac, dc cvac, x0
         stub    dc_cvau, dc cvau, x0
         stub    dc_civac, dc civac, x0
         stub    dc_ivac, dc ivac, x0
+        stub    dc_cvap, dc cvap, x0
         stub    ic_ivau, ic ivau, x0
         stub    at_s1e1r, at s1e1r, x0
         stub    at_s1e1w, at s1e1w, x0
