@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unikiln.errors import MmuError
-from unikiln.mmu import PageTable, TableMemory, set_accessed, test_and_clear_accessed
-from unikiln.mmu.aarch64.descriptor import AF, AP_READ_ONLY, DBM, SOFTWARE_DIRTY, user_page
+from unikiln.mmu import PageTable, TableMemory, clear_accessed, set_accessed
+from unikiln.mmu.aarch64.descriptor import AF, AP_READ_ONLY, DBM, OUTPUT_ADDRESS, SOFTWARE_DIRTY, user_page
+from unikiln.mmu.aarch64.layout import USER_48
 
 OLD = user_page(0x5000, writable=True, executable=False, dirty=False) & ~AF
 
 
 def _set(table: PageTable, va: int, *, write: bool) -> int:
-    return set_accessed(table.memory, table.roots.ttbr0, va, write=write)
+    return set_accessed(table.memory, *table.half(va), va, write=write)
 
 
 def test_a_read_sets_the_flag_alone(table: PageTable) -> None:
@@ -35,7 +36,9 @@ def test_a_store_that_is_not_permitted_does_not_make_dirty(table: PageTable) -> 
 
 @pytest.mark.parametrize(("level", "size"), [(1, 1 << 30), (2, 1 << 21)])
 def test_blocks_are_set_at_their_level(table: PageTable, level: int, size: int) -> None:
-    index = table.map_block(size, OLD & 0xFFF | size, level)
+    table.map(size, size, size, OLD & ~OUTPUT_ADDRESS & ~3)
+    index, found, _ = table.find(size)
+    assert found == level
     assert _set(table, size + 0x5000, write=True) & AF
     assert table.memory.word[index] & (AF | SOFTWARE_DIRTY) == AF | SOFTWARE_DIRTY
 
@@ -53,7 +56,7 @@ def test_the_barrier_comes_after_the_entry_is_written(table: PageTable) -> None:
     index = table.map_page(0x1000, OLD)
     seen: list[int] = []
     set_accessed(
-        table.memory, table.roots.ttbr0, 0x1000, write=False,
+        table.memory, *table.half(0x1000), 0x1000, write=False,
         barrier=lambda: seen.append(table.memory.word[index]),
     )  # fmt: skip
     assert seen == [OLD | AF]
@@ -74,7 +77,7 @@ class Contended(TableMemory):
 def test_a_lost_race_is_run_again_with_what_is_there_now() -> None:
     memory = Contended(np.zeros(512 * 8, dtype=np.uint64))
     free = iter(range(4096, 8 * 4096, 4096))
-    table = PageTable(memory, lambda: next(free))
+    table = PageTable(memory, lambda: next(free), (USER_48,))
     table.map_page(0x1000, OLD)
     memory.changes = (OLD | AP_READ_ONLY,)
     assert _set(table, 0x1000, write=True) == OLD | AP_READ_ONLY | AF
@@ -89,7 +92,7 @@ def test_clearing_in_bulk_clears_exactly_the_flags_asked_for(values: list[int], 
     memory = TableMemory(np.array(values, dtype=np.uint64))
     asked = data.draw(st.sets(st.integers(0, len(values) - 1)))
     indices = np.array(sorted(asked), dtype=np.int64)
-    cleared = test_and_clear_accessed(memory, indices)
+    cleared = clear_accessed(memory, USER_48, indices)
     assert cleared.tolist() == [index for index in sorted(asked) if values[index] & AF]
     expected = [value & ~AF if index in asked else value for index, value in enumerate(values)]
     assert memory.words.tolist() == expected

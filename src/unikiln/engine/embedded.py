@@ -31,10 +31,12 @@ from unikiln.machine import syscalls
 from unikiln.machine.events import Errno, GuestExit, GuestSignal, ProgramReplaced
 from unikiln.machine.process import Process
 from unikiln.mmu.aarch64.descriptor import AP_READ_ONLY, OUTPUT_ADDRESS, UXN
-from unikiln.mmu.aarch64.fault import Access, FaultKind
-from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE, VA_BITS
+from unikiln.mmu.aarch64.el0 import CHECKS, fault_status
+from unikiln.mmu.aarch64.fault import FaultKind
+from unikiln.mmu.aarch64.layout import PAGE_MASK, PAGE_SIZE, VA_BITS
 from unikiln.mmu.aarch64.syndrome import EC_DATA_ABORT_LOWER, EC_INSTRUCTION_ABORT_LOWER, encode_abort
-from unikiln.mmu.aarch64.walk import CHECKS, fault_status, find_leaf
+from unikiln.mmu.leaf import find_leaf
+from unikiln.mmu.request import Access
 
 EXECUTABLE_ALIAS = 1 << 40
 """Physical address of the alias through which instructions are fetched."""
@@ -185,24 +187,24 @@ class EmbeddedEngine:
     def _fill_hook(self) -> Callable[[int, int, int, int, int], bool]:
         """The TLB fill hook, with everything it needs at hand: it runs at every miss."""
         process, tables = self._process, self._process.memory.tables
-        roots, size_of = process.space.table.roots, process.space.table.granule.size
+        (layout, root), _ = process.space.table.tables
+        size_of = layout.size
         entries: dict[int, native.TlbEntry] = {}
-        low_root, deliver, tlb = roots.ttbr0, process.deliver_abort, self._tlb
+        deliver, tlb = process.deliver_abort, self._tlb
 
         def fill(_uc: int, va: int, kind: int, entry_at: int, _data: int) -> bool:
             try:
                 access = kind - uc.UC_MEM_READ
-                root = low_root if not va >> VA_BITS else roots.of(va)
                 if tlb.filling:
                     return _fill_unused(entry_at)
-                if root is None:
+                if va >> VA_BITS:  # TTBR1's half is the kernel's, and there is none
                     deliver(_SYNDROMES[access][_TRANSLATION], va)
                     return False
                 mask, wanted = CHECKS[access]
-                index, level, entry = find_leaf(tables, root, va)
+                index, level, entry = find_leaf(tables, layout, root, va)
                 while entry & mask != wanted:
                     deliver(_SYNDROMES[access][fault_status(entry, index, level)], va)
-                    index, level, entry = find_leaf(tables, root, va)
+                    index, level, entry = find_leaf(tables, layout, root, va)
                     if self._stale_code:
                         return False
                 pa = entry & OUTPUT_ADDRESS

@@ -19,7 +19,7 @@ from unikiln.mmu.aarch64.descriptor import (
     SOFTWARE_DIRTY,
     user_page,
 )
-from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.layout import KERNEL_48, PAGE_MASK, PAGE_SIZE, USER_48
 from unikiln.mmu.memory import Indices
 from unikiln.mmu.table import PageTable
 
@@ -40,7 +40,7 @@ class AddressSpace:
         self.memory = memory
         self.cache = cache
         self.cpu: Cpu = cpu or NoCpu()
-        self.table = PageTable(memory.tables, memory.allocate)
+        self.table = PageTable(memory.tables, memory.allocate, (USER_48, KERNEL_48))
         self.areas = VmaMap()
         self._file_words: dict[int, None] = {}
         self._file_indices: Indices | None = None
@@ -78,22 +78,22 @@ class AddressSpace:
         for area in self.areas.remove(start, end):
             area.prot = prot
             self.areas.insert(area)
-            for mapping in self.table.mappings(area.start, area.end):
-                self._rewrite(area, mapping.word, mapping.entry)
+            for _, word, _, entry in self.table.leaves(area.start, area.end):
+                self._rewrite(area, word, entry)
         self.cpu.invalidate_tlb()
 
     def move(self, start: int, length: int, to: int) -> None:
         """Move the areas of ``start``..``start + length`` and their pages to the free range at ``to``."""
-        leaves = list(self.table.mappings(start, start + length))
+        leaves = list(self.table.leaves(start, start + length))
         for area in self.areas.remove(start, start + length):
             self.areas.insert(
                 Vma(area.start - start + to, area.end - start + to, area.prot, area.shared, area.node,
                     area.offset, area.name)
             )  # fmt: skip
-        for leaf in leaves:
-            self.table.unmap(leaf.va)
-            is_file = self._forget_file_word(leaf.word)
-            self._write(leaf.va - start + to, leaf.entry, is_file=is_file)
+        for va, word, _, entry in leaves:
+            self.memory.tables.store(word, 0)
+            is_file = self._forget_file_word(word)
+            self._write(va - start + to, entry, is_file=is_file)
         self.cpu.invalidate_tlb()
 
     # -- demand paging
@@ -136,7 +136,7 @@ class AddressSpace:
 
     def dirty_pages(self) -> int:
         """How many entries have the dirty state now."""
-        return sum(1 for leaf in self.table.mappings() if leaf.entry & SOFTWARE_DIRTY)
+        return sum(1 for _, _, _, entry in self.table.leaves() if entry & SOFTWARE_DIRTY)
 
     # -- entries
 
@@ -178,7 +178,7 @@ class AddressSpace:
         new = self._clean_entry(area, frame) & ~AF | entry & (AF | SOFTWARE_DIRTY)
         if area.writable and entry & SOFTWARE_DIRTY:
             new &= ~(AP_READ_ONLY | SOFTWARE_COPY_ON_WRITE)
-        self.memory.tables.word[word] = new
+        self.memory.tables.store(word, new)
 
     def _write(self, page: int, entry: int, *, is_file: bool) -> None:
         word = self.table.map_page(page, entry)
@@ -196,10 +196,10 @@ class AddressSpace:
 
     def _discard_pages(self, start: int, end: int) -> None:
         found = False
-        for leaf in self.table.mappings(start, end):
+        for _, word, _, entry in self.table.leaves(start, end):
             found = True
-            self.memory.tables.word[leaf.word] = 0
-            self._forget_file_word(leaf.word)
-            self.memory.release(leaf.entry & OUTPUT_ADDRESS)
+            self.memory.tables.store(word, 0)
+            self._forget_file_word(word)
+            self.memory.release(entry & OUTPUT_ADDRESS)
         if found:
             self.cpu.invalidate_tlb()

@@ -6,7 +6,7 @@ from signal import Signals
 
 from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.events import GuestSignal
-from unikiln.mmu.aarch64.descriptor import Descriptor
+from unikiln.mmu.aarch64.entry import Descriptor
 from unikiln.mmu.aarch64.syndrome import Syndrome
 
 _CRASHES = {

@@ -13,7 +13,7 @@ from unikiln.machine.addrspace import LOWEST, STACK_TOP, AddressSpace
 from unikiln.machine.usermemory import UserMemory
 from unikiln.machine.vfs.node import Node
 from unikiln.machine.vma import PROT_EXEC, PROT_READ, PROT_WRITE, Vma
-from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.layout import PAGE_MASK, PAGE_SIZE
 
 PIE_BASE = 0xAAAA_AAAA_0000
 """Two thirds up the address space, where Linux puts position-independent programs (randomly, there)."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from unikiln.base.size import format_size
 from unikiln.errors import GuestMemoryError
-from unikiln.mmu.aarch64.granule import PAGE_SIZE
+from unikiln.mmu.aarch64.layout import PAGE_SIZE
 from unikiln.mmu.memory import TableMemory
 
 ZERO_FRAME = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unikiln.machine.memory import GuestMemory
 from unikiln.machine.vfs.node import Node
-from unikiln.mmu.aarch64.granule import PAGE_SIZE
+from unikiln.mmu.aarch64.layout import PAGE_SIZE
 
 READ_AROUND = 32
 """Pages read at once: 128 KiB, the usual record of a ZFS file, which is decompressed whole anyway."""

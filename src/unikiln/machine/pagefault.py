@@ -15,7 +15,7 @@ from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.counters import Counters
 from unikiln.machine.events import Errno, GuestSignal
 from unikiln.machine.vma import Vma
-from unikiln.mmu.aarch64.fault import Access, FaultKind
+from unikiln.mmu.aarch64.fault import FaultKind
 from unikiln.mmu.aarch64.syndrome import (
     EC_DATA_ABORT_SAME,
     EC_INSTRUCTION_ABORT_LOWER,
@@ -24,6 +24,7 @@ from unikiln.mmu.aarch64.syndrome import (
     is_write,
 )
 from unikiln.mmu.access import set_accessed
+from unikiln.mmu.request import Access
 
 trace_access_flag_fault = tracepoint("mmu_vm_access_flag_fault", "addr=%#x")
 trace_vm_fault = tracepoint("mmu_vm_fault", "addr=%#x, error_code=%#x")
@@ -81,12 +82,15 @@ def _access_flag_fault(space: AddressSpace, counters: Counters, frame: Exception
     counters.access_flag_faults += 1
     if trace_access_flag_fault.enabled:
         trace_access_flag_fault(frame.far)
-    root = space.table.roots.of(frame.page)
-    if root is None:
-        raise _bad(frame, "no such address")
     try:
+        layout, root = space.table.half(frame.page)
         set_accessed(
-            space.memory.tables, root, frame.page, write=is_write(frame.esr), barrier=space.cpu.synchronize
+            space.memory.tables,
+            layout,
+            root,
+            frame.page,
+            write=is_write(frame.esr),
+            barrier=space.cpu.synchronize,
         )
     except MmuError as error:
         raise _bad(frame, error.message) from error

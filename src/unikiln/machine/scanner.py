@@ -8,7 +8,8 @@ from __future__ import annotations
 from unikiln.base.trace import tracepoint
 from unikiln.machine.addrspace import AddressSpace
 from unikiln.machine.counters import Counters
-from unikiln.mmu.access import test_and_clear_accessed
+from unikiln.mmu.aarch64.layout import USER_48
+from unikiln.mmu.access import clear_accessed
 
 trace_access_scanner = tracepoint("access_scanner", "scanned=%u, cleared=%u")
 
@@ -22,7 +23,7 @@ class AccessScanner:
     def scan(self, space: AddressSpace) -> int:
         """One pass; how many entries had been accessed since the last."""
         entries = space.file_entries()
-        cleared = len(test_and_clear_accessed(space.memory.tables, entries))
+        cleared = len(clear_accessed(space.memory.tables, USER_48, entries))
         if cleared:
             space.cpu.invalidate_tlb()
         self._counters.scans += 1

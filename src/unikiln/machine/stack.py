@@ -10,7 +10,7 @@ from unikiln.machine.addrspace import STACK_TOP, AddressSpace
 from unikiln.machine.elf import Program
 from unikiln.machine.usermemory import UserMemory
 from unikiln.machine.vma import PROT_READ, PROT_WRITE, Vma
-from unikiln.mmu.aarch64.granule import PAGE_SIZE
+from unikiln.mmu.aarch64.layout import PAGE_SIZE
 
 STACK_SIZE = 8 << 20
 MOST_ARGUMENT_BYTES = STACK_SIZE // 4

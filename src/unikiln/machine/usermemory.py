@@ -15,10 +15,11 @@ from unikiln.machine.counters import Counters
 from unikiln.machine.events import EFAULT, GuestSignal
 from unikiln.machine.pagefault import ExceptionFrame, page_fault
 from unikiln.mmu.aarch64.descriptor import OUTPUT_ADDRESS
-from unikiln.mmu.aarch64.fault import Access
-from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.el0 import CHECKS, fault_status
+from unikiln.mmu.aarch64.layout import PAGE_MASK, PAGE_SIZE, VA_BITS
 from unikiln.mmu.aarch64.syndrome import EC_DATA_ABORT_SAME, encode_abort
-from unikiln.mmu.aarch64.walk import CHECKS, fault_status, find_leaf
+from unikiln.mmu.leaf import find_leaf
+from unikiln.mmu.request import Access
 
 LONGEST_STRING = 4096
 """PATH_MAX: no string that the kernel takes is longer."""
@@ -98,14 +99,14 @@ class UserMemory:
 
     def _translate(self, va: int, access: Access) -> int:
         space = self.space
-        root = space.table.roots.of(va)
-        if root is None:
+        layout, root = space.table.tables[0]
+        if va >> VA_BITS:
             raise EFAULT
         mask, wanted = CHECKS[access]
         while True:
-            index, level, entry = find_leaf(space.memory.tables, root, va)
+            index, level, entry = find_leaf(space.memory.tables, layout, root, va)
             if entry & mask == wanted:
-                offset = space.table.granule.size(level) - 1 & va
+                offset = layout.size(level) - 1 & va
                 return (entry & OUTPUT_ADDRESS) + offset
             self._fault(va, access, fault_status(entry, index, level))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from unikiln.machine.vfs.node import Node
-from unikiln.mmu.aarch64.fault import Access
+from unikiln.mmu.request import Access
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 

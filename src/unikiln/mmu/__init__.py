@@ -1,28 +1,35 @@
-"""A model of AArch64 address translation: tables, walks, faults, syndromes, the access flag.
+"""A model of address translation: tables, walks, faults, syndromes, TLB, access and dirty state.
 
-VMSAv8-64, stage 1 of the EL1&0 regime, 4 KiB granule, four levels. Names are those of the Arm
-Architecture Reference Manual (DDI 0487), chapters D5 (address translation) and D13 (registers).
-Nothing here executes an instruction or knows a file system.
+:mod:`unikiln.mmu.aarch64` is VMSAv8-64, stage 1 of the EL1&0 regime; :mod:`unikiln.mmu.x86` is x86-64. What
+works on tables of either is in this package itself and goes by a :class:`~unikiln.mmu.layout.Layout`.
+Names are those of the Arm Architecture Reference Manual (DDI 0487) and of the Intel SDM. Nothing here
+executes an instruction or knows a file system.
 """
 
-from unikiln.mmu.aarch64.descriptor import Descriptor
-from unikiln.mmu.aarch64.fault import Access, Fault, FaultKind
-from unikiln.mmu.aarch64.syndrome import Syndrome
-from unikiln.mmu.aarch64.walk import Translation, walk
-from unikiln.mmu.access import set_accessed, test_and_clear_accessed
-from unikiln.mmu.memory import TableMemory
+from unikiln.mmu.access import clear_accessed, set_accessed
+from unikiln.mmu.bulk import test_and_clear_accessed, test_and_clear_dirty, walk_many
+from unikiln.mmu.layout import Layout
+from unikiln.mmu.memory import Memory, TableMemory
+from unikiln.mmu.request import Access, Request
+from unikiln.mmu.runs import Run, mappings
 from unikiln.mmu.table import PageTable
+from unikiln.mmu.translation import Attributes, Translation, Visited
 
 __all__ = [
     "Access",
-    "Descriptor",
-    "Fault",
-    "FaultKind",
+    "Attributes",
+    "Layout",
+    "Memory",
     "PageTable",
-    "Syndrome",
+    "Request",
+    "Run",
     "TableMemory",
     "Translation",
+    "Visited",
+    "clear_accessed",
+    "mappings",
     "set_accessed",
     "test_and_clear_accessed",
-    "walk",
+    "test_and_clear_dirty",
+    "walk_many",
 ]

@@ -1,121 +1,264 @@
-"""A pair of translation tables that can be changed: map, unmap, find, enumerate."""
+"""Translation tables that can be changed: find, map, unmap, protect, enumerate.
+
+A change to an entry that a TLB may hold goes by break-before-make where the architecture asks for it: make
+the entry invalid, invalidate the TLB, then write the new one (Arm ARM D8.16.1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+import numpy as np
 
 from unikiln.errors import MmuError
-from unikiln.mmu.aarch64.descriptor import LEAF, OUTPUT_ADDRESS, TABLE_OR_PAGE, DescriptorKind, kind_of
-from unikiln.mmu.aarch64.granule import GRANULE_4K, LAST_LEVEL, Granule
-from unikiln.mmu.aarch64.walk import Found, Roots, find_leaf
-from unikiln.mmu.memory import TableMemory
-
-
-class Mapping(NamedTuple):
-    """A leaf entry: the first address it maps, the index of its word, its level and value."""
-
-    va: int
-    word: int
-    level: int
-    entry: int
+from unikiln.mmu.barriers import Barriers, NoBarriers
+from unikiln.mmu.layout import Layout, Step, Tables
+from unikiln.mmu.leaf import Found, find_leaf
+from unikiln.mmu.leaves import leaves
+from unikiln.mmu.memory import TableMemory, Words
+from unikiln.mmu.runs import Run, mappings
 
 
 class PageTable:
-    """Tables in ``memory``, of frames that ``allocate`` gives (physical addresses of zeroed granules).
+    """The tables of ``layouts`` in ``memory``, of frames that ``allocate`` gives (addresses of zeroed pages).
 
-    Tables are not given back one by one: they go with the memory. The last level-3 table that was used is
-    remembered, because consecutive pages share it.
+    ``roots``: where the tables of each layout begin, allocated if not given. Tables are not given back one
+    by one: they go with the memory. ``barriers`` is told of every change that the range operations make; who
+    uses :meth:`map_page` sees to them himself. The last page table that was used is remembered, because
+    consecutive pages share it.
     """
 
     def __init__(
-        self, memory: TableMemory, allocate: Callable[[], int], granule: Granule = GRANULE_4K
+        self,
+        memory: TableMemory,
+        allocate: Callable[[], int],
+        layouts: tuple[Layout, ...],
+        *,
+        roots: tuple[int, ...] | None = None,
+        barriers: Barriers | None = None,
     ) -> None:
         self.memory = memory
-        self.granule = granule
+        self.barriers = barriers or NoBarriers()
         self._allocate = allocate
-        self.roots = Roots(ttbr0=allocate(), ttbr1=allocate())
-        self._near_region, self._near_table = -1, 0
-        self._region_shift = granule.steps[-2][1]
+        self.tables: Tables = tuple(zip(layouts, roots or [allocate() for _ in layouts], strict=True))
+        self._near = range(0)
+        self._near_shift, self._near_mask, self._near_table = 0, 0, 0
+
+    # -- one address
+
+    def half(self, va: int) -> tuple[Layout, int]:
+        """The layout and root that translate ``va``.
+
+        :raises MmuError: none does
+        """
+        for layout, root in self.tables:
+            if layout.covers(va):
+                return layout, root
+        raise MmuError(f"{va:#x} is not a canonical address: no table translates it")
 
     def find(self, va: int) -> Found:
-        """The leaf for ``va`` as :func:`~unikiln.mmu.aarch64.walk.find_leaf` gives it."""
-        return find_leaf(self.memory, self._root(va), va, self.granule)
+        """The leaf for ``va`` as :func:`~unikiln.mmu.leaf.find_leaf` gives it.
+
+        :raises MmuError: ``va`` is not canonical
+        """
+        layout, root = self.half(va)
+        return find_leaf(self.memory, layout, root, va)
 
     def map_page(self, va: int, entry: int) -> int:
-        """Make ``entry`` the page entry for ``va``; the index of its word.
+        """Make ``entry`` the page entry for ``va``; the index of its word. Barriers are the caller's.
 
         :raises MmuError: ``va`` is not canonical, or a block maps it
         """
         index = self._page_index(va)
-        self.memory.word[index] = entry
+        self.memory.store(index, entry)
         return index
 
-    def map_block(self, va: int, entry: int, level: int) -> int:
-        """Make ``entry`` (without its low two bits) a block at ``level``; the index of its word.
+    # -- ranges
 
-        :raises MmuError: the level has no blocks, an address is not aligned, or a table is in the way
+    def map(self, va: int, pa: int, size: int, attributes: int, *, contiguous: bool = False) -> None:
+        """Map ``size`` bytes with the largest leaves that fit; ``attributes``: their other bits.
+
+        ``contiguous``: mark aligned runs of entries, so that one TLB entry can hold each.
+
+        :raises MmuError: not whole pages, out of range, or something is mapped there (nothing is undone)
         """
-        size = self.granule.size(level)
-        if level not in self.granule.block_levels or (va | entry & OUTPUT_ADDRESS) & size - 1:
-            raise MmuError(f"no block of level {level} can map {va:#x} to {entry & OUTPUT_ADDRESS:#x}")
-        index = self._descend(va, level)
-        if kind_of(self.memory.word[index], level, self.granule) is DescriptorKind.TABLE:
-            raise MmuError(f"a level-{level + 1} table already maps pages around {va:#x}")
-        self.memory.word[index] = entry & ~TABLE_OR_PAGE | 1
-        return index
+        layout, root = self._range(va, size, pa)
+        if attributes & layout.address_bits((1 << 52) - 1):
+            raise MmuError(f"attributes {attributes:#x} have address bits of this layout")
+        while size:
+            step = _largest(layout, va, pa, size)
+            index = self._descend(layout, root, va, step.level)
+            room = step.mask + 1 - (va >> step.shift & step.mask)
+            count = min(size >> step.shift, room)
+            if (self.memory.words[index : index + count] & np.uint64(1)).any():
+                raise MmuError(f"between {va:#x} and {va + (count << step.shift):#x} something is mapped")
+            entries = _entries(layout, step, va, pa, count, attributes, contiguous)
+            self.memory.scatter(np.arange(index, index + count), entries)
+            done = count << step.shift
+            va, pa, size = va + done, pa + done, size - done
+        self.barriers.dsb()
+        self.barriers.isb()
 
-    def unmap(self, va: int) -> int:
-        """Make the leaf for ``va`` invalid; what it was, 0 if there was none."""
-        index, _, entry = self.find(va)
-        if entry:
-            self.memory.word[index] = 0
-        return entry
+    def unmap(self, va: int, size: int) -> int:
+        """Remove every mapping of the range; how many leaves went. Blocks that reach out of it are split.
 
-    def mappings(self, start: int = 0, end: int = 1 << 64) -> Iterator[Mapping]:
-        """Every leaf that begins in ``start``..``end``, by address; absent tables are skipped whole."""
-        for root, base in ((self.roots.ttbr0, 0), (self.roots.ttbr1, 0xFFFF << 48)):
-            yield from self._leaves(root, self.granule.first_level, base, start, end)
+        :raises MmuError: not aligned to pages, or out of range
+        """
+        return self._rewrite(va, size, np.zeros_like)
 
-    def _leaves(self, table: int, level: int, base: int, start: int, end: int) -> Iterator[Mapping]:
-        size = self.granule.size(level)
-        count = self.granule.index_mask + 1
-        first = min(max(0, (start - base) // size), count)
-        last = min(max(0, -(-(end - base) // size)), count)
-        at = (table >> 3) + first
-        for index, entry in enumerate(self.memory.word[at : (table >> 3) + last].tolist(), at):
-            if not entry & 1:
-                continue
-            va = base + (index - (table >> 3)) * size
-            if level < LAST_LEVEL and entry & TABLE_OR_PAGE:
-                yield from self._leaves(entry & OUTPUT_ADDRESS, level + 1, va, start, end)
-            elif va >= start:
-                yield Mapping(va, index, level, entry)
+    def protect(self, va: int, size: int, attributes: int) -> int:
+        """Give every mapping of the range new attribute bits; how many leaves changed.
 
-    def _root(self, va: int) -> int:
-        root = self.roots.of(va)
-        if root is None:
-            raise MmuError(f"{va:#x} is not a canonical address: bits 63 to 48 differ")
-        return root
+        Address, access flag, dirty state and software's bits stay.
+
+        :raises MmuError: not aligned to pages, or out of range
+        """
+        layout, _ = self._range(va, size)
+        keep = np.uint64(~layout.attributes & (1 << 64) - 1)
+        new = np.uint64(attributes & layout.attributes)
+        return self._rewrite(va, size, lambda entries: entries & keep | new)
+
+    def leaves(self, start: int = 0, end: int = 1 << 64) -> Iterator[tuple[int, int, int, int]]:
+        """Every leaf that begins in the range: its address, the index of its word, its level and value."""
+        for layout, root in self.tables:
+            for group in leaves(self.memory, layout, root, start, end):
+                yield from zip(
+                    group.va.tolist(),
+                    (group.at >> np.uint64(3)).tolist(),
+                    group.level.tolist(),
+                    group.entry.tolist(),
+                    strict=True,
+                )
+
+    def mappings(self, start: int = 0, end: int = 1 << 64, *, by_address: bool = False) -> Iterator[Run]:
+        """The range's leaves as runs with equal attributes (see :func:`unikiln.mmu.runs.mappings`)."""
+        for layout, root in self.tables:
+            yield from mappings(self.memory, layout, root, start, end, by_address=by_address)
+
+    # -- how
+
+    def _range(self, va: int, size: int, pa: int = 0) -> tuple[Layout, int]:
+        layout, root = self.half(va)
+        if size <= 0 or (va | pa | size) & layout.page_size - 1:
+            raise MmuError(f"{size:#x} bytes at {va:#x} are no whole pages of {layout.page_size} bytes")
+        if va + size - 1 > layout.last_va:
+            raise MmuError(f"{size:#x} bytes at {va:#x} reach past {layout.last_va:#x}")
+        last = pa + size - layout.page_size
+        if layout.output_address(layout.address_bits(last)) != last:
+            raise MmuError(f"physical address {pa + size - 1:#x} does not fit into an entry")
+        return layout, root
+
+    def _rewrite(self, va: int, size: int, change: Callable[[Words], Words]) -> int:
+        layout, root = self._range(va, size)
+        self._split_at(layout, root, va)
+        self._split_at(layout, root, va + size)
+        changed = 0
+        for group in leaves(self.memory, layout, root, va, va + size):
+            new = change(group.entry)
+            differs = new != group.entry
+            indices = (group.at[differs] >> np.uint64(3)).astype(np.int64)
+            self._replace(layout, va, size, indices, group.entry[differs], new[differs])
+            changed += len(indices)
+        return changed
+
+    def _replace(
+        self, layout: Layout, va: int, size: int, indices: np.ndarray[tuple[int], np.dtype[np.int64]],
+        old: Words, new: Words,
+    ) -> None:  # fmt: skip
+        """Write ``new`` over ``old``, by break-before-make if the difference needs it."""
+        must_break = np.uint64(~layout.in_place & (1 << 64) - 1)
+        if (((old ^ new) & must_break != 0) & (new != 0)).any():
+            self.memory.scatter(indices, np.zeros_like(new))
+            self._invalidate(va, size)
+        self.memory.scatter(indices, new)
+        self._invalidate(va, size)
+
+    def _invalidate(self, va: int, size: int) -> None:
+        self.barriers.dsb()
+        self.barriers.tlbi(va, size)
+        self.barriers.dsb()
+        self.barriers.isb()
+
+    def _split_at(self, layout: Layout, root: int, va: int) -> None:
+        """See to it that no leaf and no contiguous run reaches across ``va``."""
+        while va <= layout.last_va:
+            index, level, entry = find_leaf(self.memory, layout, root, va)
+            step = layout.step(level)
+            length = layout.run_length(level) if entry & layout.contiguous else 1
+            if not entry or not va & (length << step.shift) - 1:
+                return
+            if length > 1:
+                self._end_run(layout, step, va, index & -length, length)
+            else:
+                self._split(layout, step, va & -(1 << step.shift), index, entry)
+
+    def _end_run(self, layout: Layout, step: Step, va: int, first: int, length: int) -> None:
+        indices = np.arange(first, first + length)
+        old = self.memory.words[indices]
+        new = old & np.uint64(~layout.contiguous & (1 << 64) - 1)
+        self._replace(layout, va & -(length << step.shift), length << step.shift, indices, old, new)
+
+    def _split(self, layout: Layout, step: Step, va: int, index: int, entry: int) -> None:
+        """A table of smaller leaves in place of the block at ``index``."""
+        below = layout.step_below(step)
+        table, pa = self._allocate(), layout.output_address(entry) & -(1 << step.shift)
+        rest = entry & ~layout.address_bits((1 << 52) - 1) & ~step.leaf_mask
+        count = below.mask + 1
+        entries = _entries(layout, below, va, pa, count, rest, contiguous=False)
+        self.memory.scatter(np.arange(table >> 3, (table >> 3) + count), entries)
+        self.memory.store(index, 0)
+        self._invalidate(va, 1 << step.shift)
+        self.memory.store(index, layout.address_bits(table) | layout.table_bits)
+        self.barriers.dsb()
+        self.barriers.isb()
 
     def _page_index(self, va: int) -> int:
-        region = va >> self._region_shift
-        if region != self._near_region:
-            index = self._descend(va, LAST_LEVEL)
-            self._near_region, self._near_table = region, index & ~self.granule.index_mask
-        return self._near_table + (va >> self.granule.shift & self.granule.index_mask)
+        if va not in self._near:
+            layout, root = self.half(va)
+            page = layout.steps[-1]
+            size = page.mask + 1 << page.shift
+            index = self._descend(layout, root, va, page.level)
+            self._near = range(va & -size, (va & -size) + size)
+            self._near_shift, self._near_mask = page.shift, page.mask
+            self._near_table = index - (va >> page.shift & page.mask)
+        return self._near_table + (va >> self._near_shift & self._near_mask)
 
-    def _descend(self, va: int, level: int) -> int:
+    def _descend(self, layout: Layout, root: int, va: int, level: int) -> int:
         """Index of the word for ``va`` at ``level``; tables on the way are made."""
-        word, table = self.memory.word, self._root(va)
-        for step, shift in self.granule.steps:
-            index = (table >> 3) + (va >> shift & self.granule.index_mask)
-            if step == level:
+        memory, table = self.memory, root
+        for step in layout.steps:
+            index = (table >> 3) + (va >> step.shift & step.mask)
+            if step.level == level:
                 return index
-            entry = word[index]
+            entry = memory.word[index]
             if not entry & 1:
-                entry = word[index] = self._allocate() | LEAF
-            elif not entry & TABLE_OR_PAGE:
-                raise MmuError(f"a level-{step} block already maps {va:#x}")
-            table = entry & OUTPUT_ADDRESS
+                entry = layout.address_bits(self._allocate()) | layout.table_bits
+                memory.store(index, entry)
+            elif entry & step.table_mask != step.table_value:
+                raise MmuError(f"a level-{step.level} block already maps {va:#x}")
+            table = layout.output_address(entry)
         raise MmuError(f"there is no level {level}")
+
+
+def _largest(layout: Layout, va: int, pa: int, size: int) -> Step:
+    """The first level whose leaves both addresses are aligned to and the size has room for."""
+    for step in layout.steps:
+        leaf = 1 << step.shift
+        if step.leaf_mask and size >= leaf and not (va | pa) & leaf - 1:
+            return step
+    return layout.steps[-1]
+
+
+def _entries(
+    layout: Layout, step: Step, va: int, pa: int, count: int, attributes: int, contiguous: bool
+) -> Words:
+    """``count`` leaves at ``step`` for consecutive addresses."""
+    addresses = np.uint64(pa) + (np.arange(count, dtype=np.uint64) << np.uint64(step.shift))
+    entries = layout.entries_for(addresses) | np.uint64(attributes | step.leaf_value)
+    length = layout.run_length(step.level)
+    run = length << step.shift
+    if contiguous and length > 1 and not (va ^ pa) & run - 1:
+        first = (-va & run - 1) >> step.shift
+        last = first + max(0, count - first) // length * length
+        entries[first:last] |= np.uint64(layout.contiguous)
+    return entries

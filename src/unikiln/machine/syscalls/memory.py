@@ -11,7 +11,7 @@ from unikiln.machine.process import Process
 from unikiln.machine.syscalls.table import descriptor, signed, system_call
 from unikiln.machine.vfs.node import Node
 from unikiln.machine.vma import PROT_READ, PROT_WRITE, Vma
-from unikiln.mmu.aarch64.granule import PAGE_MASK, PAGE_SIZE
+from unikiln.mmu.aarch64.layout import PAGE_MASK, PAGE_SIZE
 
 MAP_SHARED, MAP_PRIVATE, MAP_TYPE, MAP_FIXED, MAP_ANONYMOUS = 1, 2, 0xF, 0x10, 0x20
 MAP_POPULATE, MAP_FIXED_NOREPLACE = 0x8000, 0x100000

@@ -1,131 +1,149 @@
-"""The table walk (Arm ARM D5.2, AArch64.TranslationTableWalk) for one stage, EL0 permissions.
+"""The translation of an address, as the manual specifies it (Arm ARM D8.2, J1 AArch64.S1Walk, S1Translate).
 
-Not modelled yet: the hierarchical controls of table descriptors (as with TCR_EL1.HPD = 1) and hardware
-management of the access flag and dirty state.
+One stage, the EL1&0 regime. It models what one access does to an empty TLB; `unikiln.mmu.tlb` adds the TLB,
+and `unikiln.mmu.leaf` is the quick walk for those who want the leaf alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from unikiln.errors import MmuError
+from unikiln.mmu.aarch64 import descriptor as bits
+from unikiln.mmu.aarch64.fault import Fault, FaultKind
+from unikiln.mmu.aarch64.permission import mair_field, permits
+from unikiln.mmu.aarch64.regime import Parameters, Regime
+from unikiln.mmu.aarch64.registers import SCTLR_A, is_device
+from unikiln.mmu.layout import Layout
+from unikiln.mmu.memory import Memory
+from unikiln.mmu.request import Access, Request
+from unikiln.mmu.translation import Attributes, Translation, Visited
 
-from unikiln.mmu.aarch64.descriptor import (
-    AF,
-    AP_EL0,
-    AP_READ_ONLY,
-    OUTPUT_ADDRESS,
-    TABLE_OR_PAGE,
-    UXN,
-    VALID,
-    Descriptor,
-    DescriptorKind,
-    kind_of,
-)
-from unikiln.mmu.aarch64.fault import Access, Fault, FaultKind
-from unikiln.mmu.aarch64.granule import GRANULE_4K, VA_BITS, Granule
-from unikiln.mmu.memory import TableMemory
+_TAG = 0xFF << 56
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """Where an address leads: ``pa``, by the entry at word ``index``, which maps ``size`` bytes."""
-
-    pa: int
-    index: int
-    descriptor: Descriptor
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """TTBR0_EL1 and TTBR1_EL1: physical addresses of the two level-0 tables."""
-
-    ttbr0: int
-    ttbr1: int
-
-    def of(self, va: int) -> int | None:
-        """The table that translates ``va``: by bit 63; none when bits 62:48 differ from it."""
-        top = va >> VA_BITS
-        if top == 0:
-            return self.ttbr0
-        return self.ttbr1 if top == 0xFFFF else None
+def walk(memory: Memory, regime: Regime, va: int, request: Request) -> Translation | Fault:
+    """Translate ``va`` for ``request``, with nothing cached. Memory is only read: see ``changes``."""
+    if _misaligned(va, request) and (request.atomic or regime.sctlr & SCTLR_A):
+        return Fault(FaultKind.ALIGNMENT, 0, va, request)
+    upper = bool(va >> 55 & 1)
+    if not regime.enabled:
+        return _flat(regime, va, request)
+    parameters = regime.parameters(upper)
+    address = _untagged(va, parameters, request)
+    layout = parameters.layout
+    if layout is None or _shut(parameters, regime, request) or not layout.covers(address):
+        return Fault(FaultKind.TRANSLATION, 0, va, request)
+    if parameters.root >> parameters.oa_bits:
+        return Fault(FaultKind.ADDRESS_SIZE, 0, va, request)
+    return _Walk(memory, regime, parameters, layout, va, request).run(address)
 
 
-Found = tuple[int, int, int]
-"""Index of the word where a walk ended, its level, and its value; the value is 0 if it is no leaf."""
-
-OUTSIDE = -1
-"""The index of a :data:`Found` whose walk left the memory: a table address that is no RAM."""
+def _misaligned(va: int, request: Request) -> bool:
+    data = request.access is not Access.EXECUTE and not request.at and not request.cache_maintenance
+    return data and bool(va & request.size - 1)
 
 
-def find_leaf(memory: TableMemory, root: int, va: int, granule: Granule = GRANULE_4K) -> Found:
-    """Walk to the page or block entry for ``va``, or to the invalid entry that ends the walk.
-
-    Plain integers in and out: this runs at every miss of the embedded machine's TLB.
-    """
-    word, mask, table = memory.word, granule.index_mask, root
-    for level, shift in granule.steps:
-        index = (table >> 3) + (va >> shift & mask)
-        try:
-            entry: int = word[index]
-        except IndexError:
-            return OUTSIDE, level, 0
-        if entry & 3 != 3 or level == 3:
-            break
-        table = entry & OUTPUT_ADDRESS
-    if entry & VALID and (entry & TABLE_OR_PAGE or level in granule.block_levels):
-        return index, level, entry
-    return index, level, 0
+def _shut(parameters: Parameters, regime: Regime, request: Request) -> bool:
+    """Whether TCR_EL1 disables walks of this half, for everyone (EPDn) or for EL0 (E0PDn)."""
+    half = parameters.half
+    return half.epd or (half.e0pd and regime.config.e0pd and not request.as_privileged)
 
 
-_NEEDED = {
-    Access.READ: VALID | AF | AP_EL0,
-    Access.WRITE: VALID | AF | AP_EL0,
-    Access.EXECUTE: VALID | AF,
-}
-_FORBIDDEN = {Access.READ: 0, Access.WRITE: AP_READ_ONLY, Access.EXECUTE: UXN}
-
-CHECKS = tuple((_NEEDED[access] | _FORBIDDEN[access], _NEEDED[access]) for access in Access)
-"""By access: a leaf grants it to EL0 when ``entry & CHECKS[access][0] == CHECKS[access][1]``."""
+def _untagged(va: int, parameters: Parameters, request: Request) -> int:
+    """``va`` with the top byte that TBI ignores made a copy of bit 55; TBID keeps it for instructions."""
+    half = parameters.half
+    if not half.tbi or (half.tbid and request.access is Access.EXECUTE):
+        return va
+    return va | _TAG if va >> 55 & 1 else va & ~_TAG
 
 
-_EXTERNAL = FaultKind.EXTERNAL_ON_WALK.value
-_TRANSLATION = FaultKind.TRANSLATION.value
-_PERMISSION = FaultKind.PERMISSION.value
-_ACCESS_FLAG = FaultKind.ACCESS_FLAG.value
+def _flat(regime: Regime, va: int, request: Request) -> Translation | Fault:
+    """With the MMU off, addresses are physical; data is Device-nGnRnE."""
+    address = va & ~_TAG if regime.parameters(bool(va >> 55 & 1)).half.tbi else va
+    if address >> regime.config.pa_bits:
+        return Fault(FaultKind.ADDRESS_SIZE, 0, va, request)
+    if _misaligned(va, request):
+        return Fault(FaultKind.ALIGNMENT, 0, va, request)
+    kind = "Normal" if request.access is Access.EXECUTE else "Device-nGnRnE"
+    return Translation(va, address, 1 << regime.config.pa_bits, (), Attributes("rwx", "rwx", kind))
 
 
-def fault_status(entry: int, index: int, level: int) -> int:
-    """DFSC of a :data:`Found` that :data:`CHECKS` refuses; priority: Arm ARM D5.8, "MMU fault priority"."""
-    if not entry & VALID:
-        return (_EXTERNAL if index == OUTSIDE else _TRANSLATION) | level
-    return (_PERMISSION if entry & AF else _ACCESS_FLAG) | level
+class _Walk:
+    """One walk: where it is, what it read, and what the tables so far take away from the leaf."""
 
+    def __init__(
+        self,
+        memory: Memory,
+        regime: Regime,
+        parameters: Parameters,
+        layout: Layout,
+        va: int,
+        request: Request,
+    ) -> None:
+        self._memory, self._regime, self._oa_bits = memory, regime, parameters.oa_bits
+        self._layout, self._va, self._request = layout, va, request
+        self._table = parameters.root
+        self._entries: list[Visited] = []
+        self._gets = self._loses = 0
 
-def walk(
-    memory: TableMemory, roots: Roots, va: int, access: Access, granule: Granule = GRANULE_4K
-) -> Translation | Fault:
-    """Translate ``va`` for an access from EL0."""
-    root = roots.of(va)
-    if root is None:
-        return Fault(FaultKind.TRANSLATION, granule.first_level, va)
-    index, level, entry = find_leaf(memory, root, va, granule)
-    mask, wanted = CHECKS[access]
-    if entry & mask != wanted:
-        return Fault(FaultKind(fault_status(entry, index, level) & ~3), level, va)
-    size = granule.size(level)
-    descriptor = Descriptor(entry, level, granule)
-    return Translation(descriptor.output_address + (va & size - 1), index, descriptor, size)
+    def run(self, address: int) -> Translation | Fault:
+        """Walk from the root; ``address`` is the input address without its tag."""
+        for step in self._layout.steps:
+            at = self._table + (address >> step.shift & step.mask) * 8
+            try:
+                value = self._load(at)
+            except MmuError:
+                return self._fault(FaultKind.EXTERNAL_ON_WALK, step.level)
+            self._entries.append(Visited(step.level, at, value))
+            if value & step.table_mask != step.table_value:
+                break
+            self._descend(value)
+            if self._table >> self._oa_bits:
+                return self._fault(FaultKind.ADDRESS_SIZE, step.level)
+        if value & step.leaf_mask != step.leaf_value:
+            return self._fault(FaultKind.TRANSLATION, step.level)
+        return self._leaf(value, step.level, address)
 
+    def _load(self, pa: int) -> int:
+        value = self._memory.load(pa)
+        return int.from_bytes(value.to_bytes(8, "little"), "big") if self._regime.big_endian else value
 
-def visited(memory: TableMemory, roots: Roots, va: int, granule: Granule = GRANULE_4K) -> list[Descriptor]:
-    """Every entry that the walk for ``va`` reads, in order."""
-    table = roots.of(va)
-    entries: list[Descriptor] = []
-    for level, shift in granule.steps if table is not None else ():
-        assert table is not None
-        entry = int(memory.word[(table >> 3) + (va >> shift & granule.index_mask)])
-        entries.append(Descriptor(entry, level, granule))
-        if kind_of(entry, level, granule) is not DescriptorKind.TABLE:
-            break
-        table = entry & OUTPUT_ADDRESS
-    return entries
+    def _descend(self, value: int) -> None:
+        for rule in self._layout.inherited:
+            if value & rule.mask == rule.value:
+                self._gets |= rule.gets
+                self._loses |= rule.loses
+        self._table = self._layout.output_address(value)
+
+    def _leaf(self, value: int, level: int, address: int) -> Translation | Fault:
+        """The checks of a page or block, in the order of their priority (D8.15, "MMU fault priority")."""
+        size = self._layout.size(level)
+        base = self._layout.output_address(value) & -size
+        if base >> self._oa_bits:
+            return self._fault(FaultKind.ADDRESS_SIZE, level)
+        if not value & bits.AF and not self._regime.hardware_access_flag:
+            return self._fault(FaultKind.ACCESS_FLAG, level)
+        updated = self._hardware_update(value)
+        effective = (updated | self._gets) & ~self._loses
+        if _misaligned(self._va, self._request) and is_device(mair_field(value, self._regime.mair)):
+            return self._fault(FaultKind.ALIGNMENT, level)
+        if not permits(effective, self._regime.sctlr, self._request, epan=self._regime.config.pan > 2):
+            return self._fault(FaultKind.PERMISSION, level)
+        upper = bool(self._va >> 55 & 1)
+        attributes = self._regime.attributes(effective, upper)
+        pa = base + (address & size - 1)
+        return Translation(self._va, pa, size, tuple(self._entries), attributes, self._changes(updated))
+
+    def _hardware_update(self, value: int) -> int:
+        """The leaf with AF set, and writable if DBM lets this store make it dirty (D8.5, FEAT_HAFDBS)."""
+        updated = value | bits.AF
+        stores = self._request.access is Access.WRITE and not self._request.at
+        if stores and value & bits.DBM and self._regime.hardware_dirty_state:
+            updated &= ~bits.AP_READ_ONLY
+        return updated
+
+    def _changes(self, updated: int) -> tuple[Visited, ...]:
+        leaf = self._entries[-1]
+        return () if updated == leaf.value else (leaf._replace(value=updated),)
+
+    def _fault(self, kind: FaultKind, level: int) -> Fault:
+        return Fault(kind, level, self._va, self._request, tuple(self._entries))

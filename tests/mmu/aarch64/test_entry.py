@@ -1,12 +1,13 @@
-"""Bit values as figures D5-12 to D5-17 of the Arm ARM draw them."""
+"""Bit values as figures D8-14 to D8-16 of the Arm ARM draw them."""
 
 from __future__ import annotations
 
 import pytest
 
-from unikiln.mmu.aarch64.descriptor import Descriptor, DescriptorKind, user_page
+from unikiln.mmu.aarch64.descriptor import user_page
+from unikiln.mmu.aarch64.entry import Descriptor, DescriptorKind
 
-PAGE = 0x0060_0000_1234_5FC3 & ~(1 << 54) | 1 << 54
+PAGE = 0x0060_0000_1234_5FC3
 
 
 @pytest.mark.parametrize(

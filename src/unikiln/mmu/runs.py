@@ -1,0 +1,118 @@
+"""Mappings as people think of them: neighbouring leaves with the same attributes are one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from unikiln.mmu.layout import Layout
+from unikiln.mmu.leaves import Leaves, leaves
+from unikiln.mmu.memory import Mask, Memory, Words
+
+
+class Run(NamedTuple):
+    """``size`` bytes from ``va``, mapped by ``leaves`` leaves of one level with equal attributes.
+
+    ``pa``: where the first leads; ``contiguous``: all others follow it there. ``effective``: attribute bits,
+    with what tables restrict. ``accessed`` and ``dirty`` count leaves.
+    """
+
+    va: int
+    size: int
+    pa: int
+    contiguous: bool
+    level: int
+    effective: int
+    leaves: int
+    accessed: int
+    dirty: int
+
+
+def mappings(
+    memory: Memory,
+    layout: Layout,
+    root: int,
+    start: int = 0,
+    end: int = 1 << 64,
+    *,
+    by_address: bool = False,
+) -> Iterator[Run]:
+    """The runs in ``start`` .. ``end``, in order; ``by_address``: a jump of the physical address ends one.
+
+    :raises MmuError: a table contains itself, or there is no end of tables
+    """
+    last: Run | None = None
+    for group in leaves(memory, layout, root, start, end):
+        for run in _runs(layout, group, by_address):
+            joined = last and _join(last, run, by_address)
+            if last and not joined:
+                yield last
+            last = joined or run
+    if last:
+        yield last
+
+
+def _runs(layout: Layout, group: Leaves, by_address: bool) -> Iterator[Run]:
+    key = group.effective & np.uint64(layout.attributes | layout.contiguous)
+    sizes = _sizes(layout, group)
+    pa = layout.output_addresses(group.entry) & ~(sizes - np.uint64(1))
+    apart = (key[1:] != key[:-1]) | (group.level[1:] != group.level[:-1])
+    apart |= group.va[1:] - sizes[:-1] != group.va[:-1]
+    jumps = pa[1:] - sizes[:-1] != pa[:-1]
+    if by_address:
+        apart |= jumps
+    begins = np.concatenate(([0], np.flatnonzero(apart) + 1))
+    counts = np.diff(np.append(begins, len(key)))
+    jumped = np.add.reduceat(np.concatenate(([False], jumps & ~apart)).astype(np.int64), begins)
+    yield from map(
+        Run,
+        group.va[begins].tolist(),
+        (counts.astype(np.uint64) * sizes[begins]).tolist(),
+        pa[begins].tolist(),
+        (jumped == 0).tolist(),
+        group.level[begins].tolist(),
+        key[begins].tolist(),
+        counts.tolist(),
+        _count((group.entry & np.uint64(layout.accessed)) != 0, begins),
+        _count(_dirty(layout, group.entry), begins),
+    )
+
+
+def _sizes(layout: Layout, group: Leaves) -> Words:
+    first = layout.steps[0].level
+    table = np.array([1 << step.shift for step in layout.steps], dtype=np.uint64)
+    return table[np.abs(group.level - first)]
+
+
+def _dirty(layout: Layout, entries: Words) -> Mask:
+    found: Mask = (entries & np.uint64(layout.dirty)) != 0
+    if layout.hardware_dirty is not None:
+        mask, value = layout.hardware_dirty
+        found |= (entries & np.uint64(mask)) == np.uint64(value)
+    return found
+
+
+def _count(where: Mask, begins: np.ndarray[tuple[int], np.dtype[np.intp]]) -> list[int]:
+    counts: list[int] = np.add.reduceat(where.astype(np.int64), begins).tolist()
+    return counts
+
+
+def _join(before: Run, after: Run, by_address: bool) -> Run | None:
+    """Both as one, where a group of leaves ended in the middle of a run."""
+    alike = before.level == after.level and before.effective == after.effective
+    follows = before.pa + before.size == after.pa and before.contiguous and after.contiguous
+    if not alike or before.va + before.size != after.va or (by_address and not follows):
+        return None
+    return Run(
+        before.va,
+        before.size + after.size,
+        before.pa,
+        follows,
+        before.level,
+        before.effective,
+        before.leaves + after.leaves,
+        before.accessed + after.accessed,
+        before.dirty + after.dirty,
+    )
