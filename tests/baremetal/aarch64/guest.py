@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.baremetal import runner
-from tests.baremetal.aarch64.operation import OPERATIONS
 from tests.baremetal.aarch64.record import CASE, HEADER, RESULT, Case, Result, decode, encode, swapped
 from unikiln.mmu.aarch64 import descriptor as bits
 from unikiln.mmu.aarch64.config import Config
@@ -48,6 +47,7 @@ class IdRegisters(NamedTuple):
     mmfr2: int
     mmfr3: int
     isar0: int
+    isar1: int
     ctr: int
     dczid: int
 
@@ -60,6 +60,11 @@ class IdRegisters(NamedTuple):
     def has_atomics(self) -> bool:
         """FEAT_LSE."""
         return bool(self.isar0 >> 20 & 15)
+
+    @property
+    def has_persistence(self) -> bool:
+        """FEAT_DPB."""
+        return bool(self.isar1 & 15)
 
     @property
     def zeroed_bytes(self) -> int:
@@ -119,7 +124,7 @@ class Guest:
         return self.symbols[symbol] - RAM_BASE
 
     def _lay_out(self, memory: mmap.mmap, cases: Sequence[Case]) -> None:
-        HEADER.pack_into(memory, self._at("header"), len(cases), *[0] * 11)
+        HEADER.pack_into(memory, self._at("header"), len(cases), *[0] * 12)
         window = self._at("window")
         memory[window : window + WINDOW_BYTES] = content(self.symbols["window"], WINDOW_BYTES)
         for big_endian in (False, True):

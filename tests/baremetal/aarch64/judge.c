@@ -39,7 +39,7 @@ struct result {
 struct header {
     uint64_t count; /* by the host */
     uint64_t done;
-    uint64_t mmfr0, mmfr1, mmfr2, mmfr3, isar0, ctr, dczid;
+    uint64_t mmfr0, mmfr1, mmfr2, mmfr3, isar0, isar1, ctr, dczid;
     uint64_t trouble[3]; /* ESR, ELR and FAR of an exception that the judge itself took at EL2 */
 };
 
@@ -133,6 +133,7 @@ void judge_all(void)
     header.mmfr2 = READ("s3_0_c0_c7_2");
     header.mmfr3 = READ("s3_0_c0_c7_3");
     header.isar0 = READ("id_aa64isar0_el1");
+    header.isar1 = READ("id_aa64isar1_el1");
     header.ctr = READ("ctr_el0");
     header.dczid = READ("dczid_el0");
     for (; header.done < header.count; header.done++)

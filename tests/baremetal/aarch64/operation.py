@@ -51,7 +51,7 @@ def _nothing(memory: Sequence[int], x1: int, x2: int) -> tuple[None, int, int]:
 class Operation:
     """One stub.
 
-    ``size``, ``count``: bytes of an element, and how many it accesses; ``instructions``: those before its SVC.
+    ``size``, ``count``: bytes of an element, and how many there are; ``instructions``: those before its SVC.
     ``needs``: the feature beside Armv8.0 that the processor must have; ``only_el1``: it is undefined at EL0.
     """
 
@@ -67,6 +67,11 @@ class Operation:
     only_el1: bool = False
     needs: str = ""
     instructions: int = 1
+
+    @property
+    def modifies(self) -> bool:
+        """Whether it reads and writes in one."""
+        return self.atomic and self.access is Access.WRITE and self.instructions == 1
 
     def requests(self, *, privileged: bool, pan: bool) -> tuple[Request, ...]:
         """What each of its instructions asks of the MMU when executed at EL1 (``privileged``) or at EL0."""

@@ -11,7 +11,7 @@ MAX_ENTRIES = 6
 
 CASE = struct.Struct(f"<13Q{2 * MAX_ENTRIES}Q")
 RESULT = struct.Struct(f"<11Q{MAX_ENTRIES}Q")
-HEADER = struct.Struct("<12Q")
+HEADER = struct.Struct("<13Q")
 
 EL0, EL1 = 0b0000, 0b0101
 MASKED = 0b1111 << 6
@@ -29,8 +29,8 @@ Entries = tuple[tuple[int, int], ...]
 class Case:
     """What is put to the processor: a regime, tables, and one operation at ``va``.
 
-    ``operation``: the name of a stub in start.S; ``privileged``: at EL1, else at EL0; ``x1``, ``x2``: its operands;
-    ``probe``: the physical address that it is meant to reach, 0 if none; ``story``: how the case came about.
+    ``operation``: the name of a stub in start.S; ``privileged``: at EL1, else at EL0; ``x1``, ``x2``: its
+    operands; ``probe``: the physical address that it is meant to reach, 0 if none; ``story``: how the case came about.
     """
 
     regime: Regime
@@ -49,8 +49,8 @@ class Case:
 class Result:
     """What the processor did with a case; ``entries`` in the order of the case's.
 
-    ``vector``: the number of the EL1 vector taken; ``changed``: the 32-bit words around the probe that changed;
-    ``at_probe``: the 16 bytes there, as two words.
+    ``vector``: the number of the EL1 vector taken; ``changed``: how many 32-bit words around the
+    probe changed; ``at_probe``: the 16 bytes there, as two words.
     """
 
     vector: int

@@ -1,0 +1,55 @@
+"""Random cases for a guest: nothing, one thing or two things wrong, and what the model expects of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from tests.baremetal.aarch64.draft import Draft
+from tests.baremetal.aarch64.expect import Expectation, Expecting, UnjudgeableError
+from tests.baremetal.aarch64.guest import WINDOW_BYTES, Guest, IdRegisters, content
+from tests.baremetal.aarch64.mutation import MUTATIONS
+from tests.baremetal.aarch64.operation import OPERATIONS, Operation
+from tests.baremetal.aarch64.record import Case
+
+_HOW_MANY_WRONG = (0, 1, 2)
+_HOW_OFTEN = (30, 50, 20)
+_OFTEN = {"ldr": 4, "str": 4, "fetch": 6}
+"""Operations that are chosen more often than once."""
+
+
+def operations(ids: IdRegisters) -> list[Operation]:
+    """Those that the processor has, the frequent ones several times."""
+    has = {"": True, "lse": ids.has_atomics, "dpb": ids.has_persistence, "pan2": ids.config.pan > 1}
+    return [
+        operation
+        for operation in OPERATIONS.values()
+        if has[operation.needs]
+        for _ in range(_OFTEN.get(operation.name, 1))
+    ]
+
+
+def cases(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator[tuple[Case, Expectation]]:
+    """``count`` cases, the same for the same ``seed``."""
+    random = Random(f"{guest.cpu} {seed}")
+    config, choice = ids.config, operations(ids)
+    mutations, weights = zip(*MUTATIONS, strict=True)
+    while count:
+        draft = Draft(random, config, guest, random.choice(choice))
+        (wrong,) = random.choices(_HOW_MANY_WRONG, _HOW_OFTEN)
+        chosen = random.choices(mutations, weights, k=wrong)
+        story = tuple(mutation.__name__ for mutation in chosen if mutation(draft))
+        case = _with_operands(draft, story, guest)
+        try:
+            yield case, Expecting(case, guest, ids).expectation()
+        except UnjudgeableError:
+            continue
+        count -= 1
+
+
+def _with_operands(draft: Draft, story: tuple[str, ...], guest: Guest) -> Case:
+    random, window = draft.random, guest.symbols["window"]
+    x1, x2 = random.getrandbits(64), random.getrandbits(64)
+    if draft.operation.name == "cas" and window <= draft.pa < window + WINDOW_BYTES and draft.chance(0.6):
+        x2 = int.from_bytes(content(draft.pa, 8), "little")
+    return draft.case(story, x1, x2)
