@@ -89,14 +89,15 @@ TTBR_ASID_SHIFT = 48
 TTBR_CNP = 1 << 0
 
 _DEVICE = ("Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE")
+_SPECIAL = {0xF0: "Normal WB tagged", 0x40: "Normal NC XS=0", 0xA0: "Normal WT XS=0"}
 
 
 def memory_type(attr: int) -> str:
     """The memory type that a field of MAIR_EL1 stands for, as the manual writes it."""
-    if is_device(attr):
-        return _DEVICE[attr >> 2]
-    if attr == 0xF0:
-        return "Normal WB tagged"
+    if is_device(attr) and not attr & 2:
+        return _DEVICE[attr >> 2] + (" XS=0" if attr & 1 else "")
+    if attr & 15 == 0 or is_device(attr):
+        return _SPECIAL.get(attr, "unpredictable")
     inner, outer = _cacheability(attr & 15), _cacheability(attr >> 4)
     return f"Normal {inner}" if inner == outer else f"Normal inner {inner}, outer {outer}"
 
