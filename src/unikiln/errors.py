@@ -17,6 +17,7 @@
     │   ├── NotADirectoryInPoolError also a NotADirectoryError
     │   └── IsADirectoryInPoolError  also an IsADirectoryError
     ├── MmuError                     a translation table that cannot be walked or changed
+    │   └── GuestGoneError           the guest under QEMU that holds it cannot be asked (any more)
     └── MachineError
         ├── ElfError                 a program that this machine cannot load
         ├── GuestMemoryError         the machine ran out of page frames
@@ -123,6 +124,10 @@ class IsADirectoryInPoolError(_PoolOSError, builtins.IsADirectoryError):
 
 class MmuError(UnikilnError):
     """A translation table that cannot be walked or changed."""
+
+
+class GuestGoneError(MmuError):
+    """A guest's monitor or gdbstub is not there, refuses, does not answer in time or goes away."""
 
 
 class MachineError(UnikilnError):
