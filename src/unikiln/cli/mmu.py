@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from unikiln.cli.verbs import VERBS, Group, Verb
 
-_VERBS = (("esr", "Explain a syndrome (ESR_EL1)."),)
+_VERBS = (
+    ("esr", "Explain a syndrome, ESR_EL1: every field, and a sentence."),
+    ("par", "Explain PAR_EL1, the result of an AT instruction."),
+    ("x86-error", "Explain the error code of an x86-64 page fault."),
+)
 
 GROUP = Group(
     name="unikiln mmu",
