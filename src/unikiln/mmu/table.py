@@ -86,12 +86,12 @@ class PageTable:
         if attributes & layout.address_bits((1 << 52) - 1):
             raise MmuError(f"attributes {attributes:#x} have address bits of this layout")
         while size:
-            step = _largest(layout, va, pa, size)
-            index = self._descend(layout, root, va, step.level)
-            room = step.mask + 1 - (va >> step.shift & step.mask)
-            count = min(size >> step.shift, room)
-            if (self.memory.words[index : index + count] & np.uint64(1)).any():
-                raise MmuError(f"between {va:#x} and {va + (count << step.shift):#x} something is mapped")
+            step, index = self._place(layout, root, va, pa, size)
+            room = min(size >> step.shift, step.mask + 1 - (va >> step.shift & step.mask))
+            taken = np.flatnonzero(self.memory.words[index : index + room] & np.uint64(1))
+            count = int(taken[0]) if len(taken) else room
+            if not count:
+                raise MmuError(f"something is mapped already at {va:#x}")
             entries = _entries(layout, step, va, pa, count, attributes, contiguous)
             self.memory.scatter(np.arange(index, index + count), entries)
             done = count << step.shift
@@ -212,6 +212,15 @@ class PageTable:
         self.barriers.dsb()
         self.barriers.isb()
 
+    def _place(self, layout: Layout, root: int, va: int, pa: int, size: int) -> tuple[Step, int]:
+        """The highest level where a leaf fits and no table is in its place; the word for ``va`` there."""
+        for step in layout.steps:
+            if step.leaf_mask and size >> step.shift and not (va | pa) & (1 << step.shift) - 1:
+                index = self._descend(layout, root, va, step.level)
+                if self.memory.word[index] & step.table_mask != step.table_value:
+                    return step, index
+        raise AssertionError("a page always fits")
+
     def _page_index(self, va: int) -> int:
         if va not in self._near:
             layout, root = self.half(va)
@@ -238,15 +247,6 @@ class PageTable:
                 raise MmuError(f"a level-{step.level} block already maps {va:#x}")
             table = layout.output_address(entry)
         raise MmuError(f"there is no level {level}")
-
-
-def _largest(layout: Layout, va: int, pa: int, size: int) -> Step:
-    """The first level whose leaves both addresses are aligned to and the size has room for."""
-    for step in layout.steps:
-        leaf = 1 << step.shift
-        if step.leaf_mask and size >= leaf and not (va | pa) & leaf - 1:
-            return step
-    return layout.steps[-1]
 
 
 def _entries(

@@ -48,6 +48,8 @@ class Translation:
     entries: tuple[Visited, ...]
     attributes: Attributes
     changes: tuple[Visited, ...] = ()
+    effective: int = 0
+    """The leaf as the walk leaves it, with what the tables above it restrict."""
 
     @property
     def leaf(self) -> Visited:

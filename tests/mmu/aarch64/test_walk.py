@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,19 +27,24 @@ PA = 0x7_7777_7000
 ENTRY = user_page(PA, writable=True, executable=False, dirty=False)
 MAIR = 0xFF << 32
 """Index 4 is Normal memory, the others are Device."""
-KERNEL = {"privileged": True}
+KERNEL: dict[str, Any] = {"privileged": True}
+USER: dict[str, Any] = {}
 
 
-def _regime(table: PageTable, *, tcr: int | None = None, **changes: object) -> Regime:
+def _regime(table: PageTable, *, tcr: int | None = None, **changes: Any) -> Regime:  # noqa: ANN401
     (_, ttbr0), (_, ttbr1) = table.tables
     tcr = encode_tcr(t0sz=16, t1sz=16) if tcr is None else tcr
-    return replace(Regime(tcr, ttbr0, ttbr1, MAIR), **changes)  # type: ignore[arg-type]
+    return replace(Regime(tcr, ttbr0, ttbr1, MAIR), **changes)
 
 
 def _walk(
-    table: PageTable, va: int, access: Access = Access.READ, regime: Regime | None = None, **how: bool | int
+    table: PageTable,
+    va: int,
+    access: Access = Access.READ,
+    regime: Regime | None = None,
+    **how: Any,  # noqa: ANN401
 ) -> Translation | Fault:
-    return walk(table.memory, regime or _regime(table), va, Request(access, **how))  # type: ignore[arg-type]
+    return walk(table.memory, regime or _regime(table), va, Request(access, **how))
 
 
 def _fault(result: Translation | Fault) -> tuple[FaultKind, int]:
@@ -109,7 +115,7 @@ def test_a_table_outside_memory_is_an_external_abort(table: PageTable) -> None:
 def test_access_permissions(table: PageTable, ap: int, user: str, privileged: str) -> None:
     """Arm ARM D8.4.1: the four values of AP[2:1] with neither UXN nor PXN."""
     table.map_page(VA, PA | 0x403 | ap << 6 | 4 << 2)
-    for who, rights in (({}, user), (KERNEL, privileged)):
+    for who, rights in ((USER, user), (KERNEL, privileged)):
         for access in Access:
             granted = isinstance(_walk(table, VA, access, **who), Translation)
             assert granted == (rights[access] != "-"), (who, access)
@@ -122,13 +128,13 @@ def test_access_permissions(table: PageTable, ap: int, user: str, privileged: st
     ("bit", "access", "who"),
     [
         (bits.AP_TABLE_READ_ONLY, Access.WRITE, KERNEL),
-        (bits.AP_TABLE_NO_EL0, Access.READ, {}),
-        (bits.UXN_TABLE, Access.EXECUTE, {}),
+        (bits.AP_TABLE_NO_EL0, Access.READ, USER),
+        (bits.UXN_TABLE, Access.EXECUTE, USER),
         (bits.PXN_TABLE, Access.EXECUTE, KERNEL),
     ],
 )
 def test_tables_restrict_what_is_below_unless_disabled(
-    table: PageTable, bit: int, access: Access, who: dict[str, bool]
+    table: PageTable, bit: int, access: Access, who: dict[str, Any]
 ) -> None:
     open_to_all = ENTRY & ~UXN & ~bits.PXN | (AP_READ_ONLY if access is Access.EXECUTE else 0)
     table.map_page(VA, open_to_all)

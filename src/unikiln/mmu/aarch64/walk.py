@@ -37,6 +37,15 @@ def walk(memory: Memory, regime: Regime, va: int, request: Request) -> Translati
     return _Walk(memory, regime, parameters, layout, va, request).run(address)
 
 
+def refusal(regime: Regime, effective: int, va: int, request: Request) -> FaultKind | None:
+    """Why a leaf with its access flag set does not grant ``request``, None if it does."""
+    if _misaligned(va, request) and is_device(mair_field(effective, regime.mair)):
+        return FaultKind.ALIGNMENT
+    if not permits(effective, regime.sctlr, request, epan=regime.config.pan > 2):
+        return FaultKind.PERMISSION
+    return None
+
+
 def _misaligned(va: int, request: Request) -> bool:
     data = request.access is not Access.EXECUTE and not request.at and not request.cache_maintenance
     return data and bool(va & request.size - 1)
@@ -124,14 +133,15 @@ class _Walk:
             return self._fault(FaultKind.ACCESS_FLAG, level)
         updated = self._hardware_update(value)
         effective = (updated | self._gets) & ~self._loses
-        if _misaligned(self._va, self._request) and is_device(mair_field(value, self._regime.mair)):
-            return self._fault(FaultKind.ALIGNMENT, level)
-        if not permits(effective, self._regime.sctlr, self._request, epan=self._regime.config.pan > 2):
-            return self._fault(FaultKind.PERMISSION, level)
+        refused = refusal(self._regime, effective, self._va, self._request)
+        if refused:
+            return self._fault(refused, level)
         upper = bool(self._va >> 55 & 1)
         attributes = self._regime.attributes(effective, upper)
         pa = base + (address & size - 1)
-        return Translation(self._va, pa, size, tuple(self._entries), attributes, self._changes(updated))
+        return Translation(
+            self._va, pa, size, tuple(self._entries), attributes, self._changes(updated), effective
+        )
 
     def _hardware_update(self, value: int) -> int:
         """The leaf with AF set, and writable if DBM lets this store make it dirty (D8.5, FEAT_HAFDBS)."""
