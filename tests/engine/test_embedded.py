@@ -135,3 +135,10 @@ def test_the_report_has_registers_syndrome_and_mapping(root: Path) -> None:
     assert "at 0x123 of anonymous memory" in report
     assert "of /crash" in report
     assert " x30 " in report
+
+
+@pytest.mark.judge("aarch64-linux-gnu-gcc")
+def test_a_page_that_a_system_call_copied_is_seen_at_once(root: Path) -> None:
+    """The processor held a read-only translation of the page that was there before."""
+    compile_guest("stale", root / "stale")
+    assert run(root, "/stale").status == 0

@@ -25,9 +25,9 @@ class Finished:
 def run(
     root: Path, *arguments: str, memory: int = 64 << 20, scan_interval: float = 0.0, cwd: str = "/"
 ) -> Finished:
-    """Run ``arguments`` to the end."""
+    """Run ``arguments`` to the end, under the checker of translation tables: it must find nothing."""
     said: list[str] = []
-    process = Process(HostFileSystem(root), memory, log=said.append)
+    process = Process(HostFileSystem(root), memory, log=said.append, check_mmu=True)
     engine = EmbeddedEngine(process, scan_interval=scan_interval)
     process.change_directory(cwd)
     place = process.find_program(arguments[0])
@@ -36,3 +36,6 @@ def run(
         return Finished(process, engine, engine.run(), None, said)
     except GuestSignal as death:
         return Finished(process, engine, 128 + death.number, death, said)
+    finally:
+        assert process.checker is not None
+        assert not process.checker.findings, "\n".join(map(str, process.checker.findings))

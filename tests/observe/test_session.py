@@ -8,7 +8,7 @@ import pytest
 
 from tests.guest import tiny
 from tests.machine.hostfs import HostFileSystem
-from unikiln.errors import GuestCrashError, UsageError
+from unikiln.errors import GuestCrashError, MachineError, UsageError
 from unikiln.observe import session, stats
 from unikiln.observe.trace import tracing
 
@@ -79,3 +79,16 @@ def test_tracepoints_are_written_while_it_runs(tmp_path: Path) -> None:
     assert any("syscall mmap(" in line for line in lines)
     with pytest.raises(UsageError, match="no tracepoint"), tracing(["nonsense"], stream):
         pass
+
+
+def test_a_checked_run_fails_if_the_machine_forgets_a_barrier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unikiln.machine.checked import CheckedCpu
+
+    filesystem = _install(tmp_path, tiny.touch_loop(3))
+    request = session.Request(["/program"], memory=16 << 20, check_mmu=True)
+    assert session.run(filesystem, request) == 0
+    monkeypatch.setattr(CheckedCpu, "synchronize", lambda self: None)
+    with pytest.raises(MachineError, match=r"missing dsb: .* and \d+ more"):
+        session.run(filesystem, request)

@@ -43,6 +43,12 @@ def run(
         float,
         typer.Option(min=0, metavar="MS", help="Guest time between passes that clear access flags; 0: none."),
     ] = 10.0,
+    check_mmu: Annotated[
+        bool,
+        typer.Option(
+            "--check-mmu", help="Watch the machine's translation tables for missing barriers (slow)."
+        ),
+    ] = False,
     dataset: DatasetOption = None,
 ) -> None:
     """Run an AArch64 program from an image on the embedded machine.
@@ -63,6 +69,7 @@ def run(
             environment=_variables(env or []),
             directory=cwd,
             scan_interval=af_interval / 1000,
+            check_mmu=check_mmu,
         )
 
         def tell(counts: RunStats) -> None:

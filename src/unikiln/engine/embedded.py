@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import signal
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from unicorn import arm64_const as reg
 from unicorn import unicorn_const as uc
@@ -37,6 +38,9 @@ from unikiln.mmu.aarch64.layout import PAGE_MASK, PAGE_SIZE, VA_BITS
 from unikiln.mmu.aarch64.syndrome import EC_DATA_ABORT_LOWER, EC_INSTRUCTION_ABORT_LOWER, encode_abort
 from unikiln.mmu.leaf import find_leaf
 from unikiln.mmu.request import Access
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 EXECUTABLE_ALIAS = 1 << 40
 """Physical address of the alias through which instructions are fetched."""
@@ -67,6 +71,7 @@ class EmbeddedEngine:
         self._handle = ctypes.c_void_p(handle)
         self._tlb = Tlb(handle)
         self._running = False
+        self._filling = -1
         self._event: BaseException | None = None
         self._stale_code = False
         self._scans = scan_interval > 0
@@ -116,6 +121,11 @@ class EmbeddedEngine:
         else:
             self._tlb.invalidate_between_blocks()
 
+    def invalidate_page(self, va: int) -> None:
+        """Drop the translation of one page: of the one that is being filled, the fill itself does."""
+        if va & ~PAGE_MASK != self._filling:
+            self.invalidate_tlb()
+
     def synchronize(self) -> None:
         """Nothing is pending: the fill hook reads the entries themselves."""
 
@@ -156,6 +166,8 @@ class EmbeddedEngine:
         if self._stale_code:
             self._stale_code = False
             self._uc.ctl_flush_tb()
+        if self._process.checker:
+            self._process.checker.resume()
         start = native.blocking_library().uc_emu_start
         self._running = True
         error = start(self._handle, ctypes.c_uint64(self.program_counter()), ctypes.c_uint64(0),
@@ -170,14 +182,28 @@ class EmbeddedEngine:
     # -- hooks
 
     def _install_hooks(self, handle: int) -> list[object]:
+        checked = self._checked
         callbacks = [
-            (uc.UC_HOOK_TLB_FILL, native.FillCallback(self._fill_hook())),
-            (uc.UC_HOOK_INTR, native.InterruptCallback(self._interrupt_hook(handle))),
+            (uc.UC_HOOK_TLB_FILL, native.FillCallback(checked(self._fill_hook()))),
+            (uc.UC_HOOK_INTR, native.InterruptCallback(checked(self._interrupt_hook(handle)))),
             (uc.UC_HOOK_INSN_INVALID, native.InvalidCallback(self._invalid_instruction)),
         ]
         for kind, callback in callbacks:
             native.add_hook(handle, kind, callback)
         return [callback for _, callback in callbacks]
+
+    def _checked(self, hook: Callable[Given, Result]) -> Callable[Given, Result]:
+        """``hook``, after which the guest goes on: the moment at which the checker looks, if there is one."""
+        checker = self._process.checker
+        if checker is None:
+            return hook
+
+        def checked(*given: Given.args, **named: Given.kwargs) -> Result:
+            result = hook(*given, **named)
+            checker.resume()
+            return result
+
+        return checked
 
     def _leave(self, event: BaseException) -> None:
         """Keep what ends the run: an exception cannot pass through Unicorn's frames."""
@@ -203,8 +229,10 @@ class EmbeddedEngine:
                 mask, wanted = CHECKS[access]
                 index, level, entry = find_leaf(tables, layout, root, va)
                 while entry & mask != wanted:
+                    self._filling = va & ~PAGE_MASK
                     deliver(_SYNDROMES[access][fault_status(entry, index, level)], va)
                     index, level, entry = find_leaf(tables, layout, root, va)
+                    self._filling = -1
                     if self._stale_code:
                         return False
                 pa = entry & OUTPUT_ADDRESS

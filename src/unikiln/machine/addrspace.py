@@ -116,15 +116,26 @@ class AddressSpace:
         self._write(page, self._dirty_entry(area, frame), is_file=False)
 
     def make_writable(self, area: Vma, va: int) -> None:
-        """The first store to a page that is mapped read-only: copy it unless it is ours alone."""
+        """The first store to a page that is mapped read-only: copy it unless it is ours alone.
+
+        A copy lies elsewhere, and a valid entry must not change its address: break before make.
+        """
         index, _, entry = self.table.find(va)
-        frame = entry & OUTPUT_ADDRESS
+        frame = old = entry & OUTPUT_ADDRESS
         if frame == ZERO_FRAME:
             frame = self.memory.allocate()
         elif self.memory.references(frame) > 1:
             frame = self._private_copy(frame)
         self._forget_file_word(index)
-        self._write(va & ~PAGE_MASK, self._dirty_entry(area, frame), is_file=False)
+        new = self._dirty_entry(area, frame)
+        if frame != old:
+            self.memory.tables.store(index, 0)
+            self.cpu.invalidate_page(va)
+            self.memory.tables.store(index, new)
+            self.cpu.synchronize()
+        else:
+            self.memory.tables.store(index, new)
+            self.cpu.invalidate_page(va)
 
     # -- what the scanner looks at
 

@@ -21,7 +21,10 @@ class Cpu(Protocol):
         """All registers zero but these two: a new program."""
 
     def invalidate_tlb(self) -> None:
-        """``tlbi vmalle1; dsb ish``: no cached translation survives."""
+        """``dsb ishst; tlbi vmalle1is; dsb ish; isb``: no cached translation survives."""
+
+    def invalidate_page(self, va: int) -> None:
+        """``dsb ishst; tlbi vaae1is; dsb ish; isb``: no cached translation of the page survives."""
 
     def synchronize(self) -> None:
         """``dsb ishst; isb``: the table walker sees every entry written before."""
@@ -49,6 +52,9 @@ class NoCpu:
         """Nothing to do."""
 
     def invalidate_tlb(self) -> None:
+        """Nothing to do."""
+
+    def invalidate_page(self, va: int) -> None:
         """Nothing to do."""
 
     def synchronize(self) -> None:

@@ -25,10 +25,12 @@ class GuestMemory:
 
     The host takes memory for a frame when it is first written, so a large ``size`` costs little.
 
+    ``tables``: how changes of translation tables are made, or watched.
+
     :raises GuestMemoryError: too small to hold a machine, or the host has no such memory
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, tables: type[TableMemory] = TableMemory) -> None:
         if size < SMALLEST:
             raise GuestMemoryError(
                 f"{format_size(size)} of memory is not enough for a machine", hint="give --memory 16M or more"
@@ -39,7 +41,7 @@ class GuestMemory:
         except OSError as error:
             raise GuestMemoryError(f"the host refuses {format_size(size)}: {error.strerror}") from error
         self.bytes = memoryview(self.buffer)
-        self.tables = TableMemory(np.frombuffer(self.buffer, dtype=np.uint64))
+        self.tables = tables(np.frombuffer(self.buffer, dtype=np.uint64))
         self.executed: set[int] = set()
         self.reclaim: Callable[[], int] = lambda: 0
         self.forget_code: Callable[[], None] = lambda: None

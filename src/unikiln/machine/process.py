@@ -11,6 +11,7 @@ from unikiln.base.filesystem import FileSystem
 from unikiln.errors import ElfError
 from unikiln.machine import elf, stack
 from unikiln.machine.addrspace import AddressSpace
+from unikiln.machine.checked import CheckedCpu
 from unikiln.machine.counters import Counters
 from unikiln.machine.cpu import Cpu
 from unikiln.machine.events import Errno
@@ -23,6 +24,9 @@ from unikiln.machine.vfs.dataset import DatasetMount
 from unikiln.machine.vfs.descriptors import DescriptorTable
 from unikiln.machine.vfs.place import NameSpace, Place
 from unikiln.machine.vfs.tmpfs import MemoryNode
+from unikiln.mmu.check import Checker
+from unikiln.mmu.memory import TableMemory
+from unikiln.mmu.watch import WatchedMemory
 
 DEFAULT_PATH = b"/bin:/usr/bin:/sbin:/usr/sbin"
 TMP_MODE = 0o41777
@@ -37,16 +41,25 @@ def log_to_stderr(message: str) -> None:
 class Process:
     """A program's memory, files and identity, over ``filesystem`` and ``memory`` bytes of RAM.
 
+    ``check_mmu``: watch every change to the translation tables; :attr:`checker` has what is found.
+
     :raises GuestMemoryError: ``memory`` is too small
     """
 
     def __init__(
-        self, filesystem: FileSystem, memory: int, *, log: Callable[[str], None] = log_to_stderr
+        self,
+        filesystem: FileSystem,
+        memory: int,
+        *,
+        log: Callable[[str], None] = log_to_stderr,
+        check_mmu: bool = False,
     ) -> None:
         self.counters = Counters()
-        self.memory = GuestMemory(memory)
+        self.memory = GuestMemory(memory, WatchedMemory if check_mmu else TableMemory)
         self.cache = PageCache(self.memory)
         self.space = AddressSpace(self.memory, self.cache)
+        tables = self.memory.tables
+        self.checker = Checker(tables, self.space.table.tables) if isinstance(tables, WatchedMemory) else None
         self.user = UserMemory(self.space, self.counters)
         self.scanner = AccessScanner(self.counters)
         self.names = NameSpace(Place(DatasetMount(filesystem).root), {b"tmp": MemoryNode(TMP_MODE)})
@@ -66,7 +79,7 @@ class Process:
 
     def attach(self, cpu: Cpu) -> None:
         """Run on ``cpu`` from now on."""
-        self.space.cpu = cpu
+        self.space.cpu = CheckedCpu(cpu, self.checker) if self.checker else cpu
         self.memory.forget_code = cpu.forget_code
 
     def deliver_abort(self, esr: int, page: int) -> None:

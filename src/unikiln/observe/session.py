@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from unikiln.base.filesystem import FileSystem
 from unikiln.engine.embedded import EmbeddedEngine
-from unikiln.errors import GuestCrashError, UsageError
+from unikiln.errors import GuestCrashError, MachineError, UsageError
 from unikiln.machine import crash
 from unikiln.machine.events import GuestSignal
 from unikiln.machine.process import DEFAULT_PATH, Process
@@ -26,6 +26,7 @@ class Request:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/"
     scan_interval: float = 0.01
+    check_mmu: bool = False
 
 
 def split_command_line(stored: str | None) -> list[str]:
@@ -57,9 +58,10 @@ def run(
 
     :raises ElfError: the program cannot be loaded
     :raises GuestMemoryError: the machine is too small for it
+    :raises MachineError: ``check_mmu``, and a change to the translation tables lacked something
     :raises GuestCrashError: an exception of the processor killed it
     """
-    process = Process(filesystem, request.memory)
+    process = Process(filesystem, request.memory, check_mmu=request.check_mmu)
     engine = EmbeddedEngine(process, scan_interval=request.scan_interval)
     process.change_directory(request.directory)
     environment = {"PATH": DEFAULT_PATH.decode(), "HOME": "/", **request.environment}
@@ -71,7 +73,9 @@ def run(
             [os.fsencode(each) for each in request.arguments],
             [os.fsencode(f"{key}={value}") for key, value in environment.items()],
         )
-        return engine.run()
+        status = engine.run()
+        _refuse_findings(process)
+        return status
     except GuestSignal as death:
         if not crash.is_crash(death):
             return 128 + death.number
@@ -83,3 +87,10 @@ def run(
         ) from death
     finally:
         tell(collect(engine, process, time.perf_counter() - begin, cache))
+
+
+def _refuse_findings(process: Process) -> None:
+    findings = process.checker.findings if process.checker else []
+    if findings:
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        raise MachineError(f"the machine changed its translation tables wrongly: {findings[0]}{more}")
