@@ -90,5 +90,5 @@ def test_a_checked_run_fails_if_the_machine_forgets_a_barrier(
     request = session.Request(["/program"], memory=16 << 20, check_mmu=True)
     assert session.run(filesystem, request) == 0
     monkeypatch.setattr(CheckedCpu, "synchronize", lambda self: None)
-    with pytest.raises(MachineError, match=r"missing dsb: .* and \d+ more"):
+    with pytest.raises(MachineError, match=r"missing dsb: .*\(and \d+ more\)"):
         session.run(filesystem, request)
