@@ -37,6 +37,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.build
 	$(BIN)/python -m bench.machine
+	$(BIN)/python -m bench.mmu
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
