@@ -8,6 +8,8 @@ _VERBS = (
     ("esr", "Explain a syndrome, ESR_EL1: every field, and a sentence."),
     ("par", "Explain PAR_EL1, the result of an AT instruction."),
     ("x86-error", "Explain the error code of an x86-64 page fault."),
+    ("walk", "Translate an address in a dump or a live guest, entry by entry."),
+    ("map", "Show what a dump or a live guest maps, merged into runs."),
 )
 
 GROUP = Group(

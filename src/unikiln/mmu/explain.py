@@ -1,0 +1,100 @@
+"""Tables, entries and faults of either architecture in words."""
+
+from __future__ import annotations
+
+from unikiln.base.size import format_size
+from unikiln.mmu.aarch64 import fault as arm_fault
+from unikiln.mmu.aarch64 import regime as arm
+from unikiln.mmu.aarch64.describe import sentence as arm_sentence
+from unikiln.mmu.aarch64.syndrome import (
+    EC_DATA_ABORT_LOWER,
+    EC_DATA_ABORT_SAME,
+    EC_INSTRUCTION_ABORT_LOWER,
+    EC_INSTRUCTION_ABORT_SAME,
+    Syndrome,
+    encode_abort,
+)
+from unikiln.mmu.layout import Layout
+from unikiln.mmu.request import Access, Request
+from unikiln.mmu.space import Fault, Space
+from unikiln.mmu.translation import Visited
+from unikiln.mmu.x86 import entry as x86_entry
+
+PRIVILEGES = {"aarch64": ("EL1", "EL0"), "x86_64": ("kernel", "user")}
+"""What the two levels of privilege are called, the higher first."""
+
+_CLASSES = {
+    (False, False): EC_DATA_ABORT_LOWER,
+    (False, True): EC_DATA_ABORT_SAME,
+    (True, False): EC_INSTRUCTION_ABORT_LOWER,
+    (True, True): EC_INSTRUCTION_ABORT_SAME,
+}
+"""The exception class by whether it is a fetch, and whether it is from EL1."""
+_ACCESSES = {Access.READ: "read", Access.WRITE: "write", Access.EXECUTE: "instruction fetch"}
+
+
+def access(space: Space, request: Request) -> str:
+    """Such as "read from EL1"."""
+    return f"{_ACCESSES[request.access]} from {PRIVILEGES[space.arch][not request.privileged]}"
+
+
+def tables(space: Space, layout: Layout) -> str:
+    """Which register leads to the tables of ``layout``, and what they translate."""
+    bits = f"{layout.va_bits}-bit addresses"
+    regime, upper = space.regime, bool(layout.first_va)
+    if isinstance(regime, arm.Regime):
+        value = regime.ttbr1 if upper else regime.ttbr0
+        return f"TTBR{upper:d}_EL1 {value:#x}: {bits}, {format_size(layout.page_size)} granule"
+    return f"CR3 {regime.cr3:#x}, {'upper' if upper else 'lower'} half: {bits}, {len(layout.steps)} levels"
+
+
+def entry(space: Space, layout: Layout, visited: Visited) -> str:
+    """An entry that a walk read, by itself: without what tables above it restrict."""
+    if isinstance(space.regime, arm.Regime):
+        granule, wide = layout.page_shift, bool(layout.high_address)
+        return arm_sentence(
+            visited.value,
+            visited.level,
+            granule=granule,
+            wide=wide,
+            mair=space.regime.mair if space.mair_known else None,
+        )
+    return _x86_entry(space, layout, visited)
+
+
+def level_name(layout: Layout, level: int) -> str:
+    """A level as the architecture's manual calls it."""
+    return x86_entry.LEVEL_NAMES[level] if layout.arch == "x86_64" else str(level)
+
+
+def _x86_entry(space: Space, layout: Layout, visited: Visited) -> str:
+    step, value = layout.step(visited.level), visited.value
+    address = layout.output_address(value)
+    if value & step.table_mask == step.table_value:
+        limits = [
+            text for bit, text in ((x86_entry.RW, "no writes"), (x86_entry.US, "no user")) if not value & bit
+        ]
+        if value & x86_entry.XD:
+            limits.append("no execution")
+        rest = f"; below it: {', '.join(limits)}" if limits else ""
+        return f"table: the next one is at {address:#x}{rest}"
+    if value & step.leaf_mask != step.leaf_value:
+        return "reserved bits are set" if value & x86_entry.P else "not present"
+    attributes = space.attributes(layout, visited.level, value)
+    flags = (
+        "accessed" if value & x86_entry.A else "not accessed",
+        "dirty" if value & x86_entry.D else "clean",
+    )
+    size = layout.size(visited.level)
+    rights = f"user {attributes.user}, kernel {attributes.privileged}; {attributes.memory_type}"
+    return f"page of {format_size(size)} at {address & -size:#x}: {rights}; {'; '.join(flags)}"
+
+
+def fault(found: Fault) -> str:
+    """The fault, and what the processor would report."""
+    if not isinstance(found, arm_fault.Fault):
+        return str(found) if found.cr2 is None else f"{found}; CR2 would be {found.cr2:#x}"
+    request = found.request
+    ec = _CLASSES[request.access is Access.EXECUTE, request.privileged]
+    esr = encode_abort(ec, found.status_code, wnr=request.access is Access.WRITE)
+    return f"{found}; ESR_EL1 would be {esr:#x}: {Syndrome.decode(esr).sentence}"

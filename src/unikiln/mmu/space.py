@@ -1,0 +1,150 @@
+"""An address space to look into, of either architecture: memory, and the registers that rule translation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from unikiln.errors import MmuError
+from unikiln.mmu.aarch64 import fault as arm_fault
+from unikiln.mmu.aarch64 import regime as arm
+from unikiln.mmu.aarch64.descriptor import ATTR_INDX_SHIFT
+from unikiln.mmu.aarch64.walk import walk as arm_walk
+from unikiln.mmu.layout import Layout, Tables
+from unikiln.mmu.memory import Mask, Memory, Words
+from unikiln.mmu.request import Request
+from unikiln.mmu.runs import Run, mappings
+from unikiln.mmu.translation import Attributes, Translation
+from unikiln.mmu.x86 import fault as x86_fault
+from unikiln.mmu.x86 import regime as x86
+from unikiln.mmu.x86.walk import walk as x86_walk
+
+Regime = arm.Regime | x86.Regime
+Fault = arm_fault.Fault | x86_fault.Fault
+
+
+class Mapping(NamedTuple):
+    """A run of leaves with what they allow and are, and the layout of the range that it lies in."""
+
+    run: Run
+    attributes: Attributes
+    layout: Layout
+
+    @property
+    def last(self) -> int:
+        """The highest address mapped."""
+        return self.run.va + self.run.size - 1
+
+    @property
+    def leaf_size(self) -> int:
+        """Bytes that each leaf maps."""
+        return self.layout.size(self.run.level)
+
+    @property
+    def is_user(self) -> bool:
+        """Whether EL0 or ring 3 may do anything with it."""
+        return self.attributes.user != "---"
+
+    def allows(self, *rights: str) -> bool:
+        """Whether one level of privilege, either, has all of ``rights``: letters of ``rwx``."""
+        levels = (self.attributes.user, self.attributes.privileged)
+        return any(all(right in level for right in rights) for level in levels)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What ``regime`` makes of ``memory``; ``mair_known``: whether MAIR_EL1 is the guest's, or a guess."""
+
+    memory: Memory
+    regime: Regime
+    mair_known: bool = True
+
+    @property
+    def arch(self) -> str:
+        """The architecture, aarch64 or x86_64."""
+        return "aarch64" if isinstance(self.regime, arm.Regime) else "x86_64"
+
+    def tables(self) -> Tables:
+        """The ranges that are translated, each with the address of its root table.
+
+        :raises MmuError: nothing is translated, or the tables are big-endian
+        """
+        regime = self.regime
+        if isinstance(regime, arm.Regime):
+            if not regime.enabled:
+                raise MmuError("SCTLR_EL1.M is 0: the MMU is off, and addresses are physical")
+            if regime.big_endian:
+                raise MmuError("SCTLR_EL1.EE is 1: big-endian tables can only be walked")
+        tables = regime.tables()
+        if not tables:
+            raise MmuError("TCR_EL1 translates nothing: EPD0 and EPD1 are 1, or both sizes are out of range")
+        return tables
+
+    def layout_of(self, va: int) -> Layout | None:
+        """The layout of the tables that translate ``va``, None if nothing can translate it."""
+        regime = self.regime
+        if isinstance(regime, arm.Regime):
+            return regime.parameters(bool(va >> 55 & 1)).layout if regime.enabled else None
+        return next((layout for layout, _ in regime.tables() if layout.covers(va)), None)
+
+    def walk(self, va: int, request: Request) -> Translation | Fault:
+        """Translate ``va``, as the architecture does it."""
+        if isinstance(self.regime, arm.Regime):
+            return arm_walk(self.memory, self.regime, va, request)
+        return x86_walk(self.memory, self.regime, va, request)
+
+    def attributes(self, layout: Layout, level: int, effective: int) -> Attributes:
+        """What a leaf allows and is; ``effective``: with what the tables above it restrict."""
+        found = _attributes(self.regime, bool(layout.first_va), level, effective)
+        if self.mair_known:
+            return found
+        return replace(found, memory_type=f"AttrIndx {effective >> ATTR_INDX_SHIFT & 7}")
+
+    def mappings(self, start: int = 0, end: int = 1 << 64, *, by_address: bool = False) -> Iterator[Mapping]:
+        """All that is mapped in ``start`` .. ``end``, in order; ``by_address``: physically contiguous each.
+
+        :raises MmuError: a table lies outside the memory (after all that could be read), or they loop
+        """
+        memory = _Noting(self.memory)
+        for layout, root in self.tables():
+            self.memory.load(root)
+            for run in mappings(memory, layout, root, start, end, by_address=by_address):
+                yield Mapping(run, self.attributes(layout, run.level, run.effective), layout)
+        if memory.absent is not None:
+            hint = "the dump is short, its base is wrong, or what is there is no table"
+            raise MmuError(
+                f"entries point to tables outside the memory, such as {memory.absent:#x}", hint=hint
+            )
+
+    def find(self, pa: int) -> Iterator[tuple[int, Mapping]]:
+        """Every virtual address that leads to ``pa``, with the mapping that it is in."""
+        for mapping in self.mappings(by_address=True):
+            offset = pa - mapping.run.pa
+            if 0 <= offset < mapping.run.size:
+                yield mapping.run.va + offset, mapping
+
+
+@lru_cache(maxsize=4096)
+def _attributes(regime: Regime, upper: bool, level: int, effective: int) -> Attributes:
+    if isinstance(regime, arm.Regime):
+        return regime.attributes(effective, upper)
+    return regime.attributes(effective, upper, level)
+
+
+class _Noting:
+    """Memory that notes the first address asked for that it does not have."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.absent: int | None = None
+
+    def load(self, pa: int) -> int:
+        return self._memory.load(pa)
+
+    def gather(self, addresses: Words) -> tuple[Words, Mask]:
+        values, present = self._memory.gather(addresses)
+        if self.absent is None and not present.all():
+            self.absent = int(addresses[~present][0])
+        return values, present
