@@ -24,5 +24,5 @@ def attribute_record(attributes: Attributes) -> dict[str, object]:
 
 
 def shareability(attributes: Attributes) -> str:
-    """As assemblers write it, with a space before; nothing of Device memory, which is always outer shareable."""
+    """As assemblers write it, with a space before; of Device memory nothing: it is always outer shareable."""
     return "" if attributes.memory_type.startswith("Device") else _SHORT.get(attributes.shareability, "")

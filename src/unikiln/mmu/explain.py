@@ -51,14 +51,9 @@ def tables(space: Space, layout: Layout) -> str:
 def entry(space: Space, layout: Layout, visited: Visited) -> str:
     """An entry that a walk read, by itself: without what tables above it restrict."""
     if isinstance(space.regime, arm.Regime):
+        mair = space.regime.mair if space.mair_known else None
         granule, wide = layout.page_shift, bool(layout.high_address)
-        return arm_sentence(
-            visited.value,
-            visited.level,
-            granule=granule,
-            wide=wide,
-            mair=space.regime.mair if space.mair_known else None,
-        )
+        return arm_sentence(visited.value, visited.level, granule=granule, wide=wide, mair=mair)
     return _x86_entry(space, layout, visited)
 
 

@@ -92,15 +92,16 @@ class Space:
     def walk(self, va: int, request: Request) -> Translation | Fault:
         """Translate ``va``, as the architecture does it."""
         if isinstance(self.regime, arm.Regime):
-            return arm_walk(self.memory, self.regime, va, request)
+            result = arm_walk(self.memory, self.regime, va, request)
+            if self.mair_known or isinstance(result, arm_fault.Fault) or not result.entries:
+                return result
+            return replace(result, attributes=_without_type(result.attributes, result.leaf.value))
         return x86_walk(self.memory, self.regime, va, request)
 
     def attributes(self, layout: Layout, level: int, effective: int) -> Attributes:
         """What a leaf allows and is; ``effective``: with what the tables above it restrict."""
         found = _attributes(self.regime, bool(layout.first_va), level, effective)
-        if self.mair_known:
-            return found
-        return replace(found, memory_type=f"AttrIndx {effective >> ATTR_INDX_SHIFT & 7}")
+        return found if self.mair_known else _without_type(found, effective)
 
     def mappings(self, start: int = 0, end: int = 1 << 64, *, by_address: bool = False) -> Iterator[Mapping]:
         """All that is mapped in ``start`` .. ``end``, in order; ``by_address``: physically contiguous each.
@@ -131,6 +132,12 @@ def _attributes(regime: Regime, upper: bool, level: int, effective: int) -> Attr
     if isinstance(regime, arm.Regime):
         return regime.attributes(effective, upper)
     return regime.attributes(effective, upper, level)
+
+
+def _without_type(attributes: Attributes, entry: int) -> Attributes:
+    """With the index into MAIR_EL1 for the memory type, which also decides about shareability."""
+    index = entry >> ATTR_INDX_SHIFT & 7
+    return replace(attributes, memory_type=f"AttrIndx {index}", shareability="")
 
 
 class _Noting:
