@@ -5,7 +5,7 @@ from __future__ import annotations
 from unikiln.base.size import format_size
 from unikiln.mmu.aarch64 import fault as arm_fault
 from unikiln.mmu.aarch64 import regime as arm
-from unikiln.mmu.aarch64.describe import sentence as arm_sentence
+from unikiln.mmu.aarch64.describe import summary as arm_summary
 from unikiln.mmu.aarch64.syndrome import (
     EC_DATA_ABORT_LOWER,
     EC_DATA_ABORT_SAME,
@@ -18,7 +18,9 @@ from unikiln.mmu.layout import Layout
 from unikiln.mmu.request import Access, Request
 from unikiln.mmu.space import Fault, Space
 from unikiln.mmu.translation import Visited
-from unikiln.mmu.x86 import entry as x86_entry
+from unikiln.mmu.x86.describe import summary as x86_summary
+from unikiln.mmu.x86.entry import LEVEL_NAMES
+from unikiln.mmu.x86.registers import EFER_NXE
 
 PRIVILEGES = {"aarch64": ("EL1", "EL0"), "x86_64": ("kernel", "user")}
 """What the two levels of privilege are called, the higher first."""
@@ -53,36 +55,16 @@ def entry(space: Space, layout: Layout, visited: Visited) -> str:
     if isinstance(space.regime, arm.Regime):
         mair = space.regime.mair if space.mair_known else None
         granule, wide = layout.page_shift, bool(layout.high_address)
-        return arm_sentence(visited.value, visited.level, granule=granule, wide=wide, mair=mair)
-    return _x86_entry(space, layout, visited)
+        return arm_summary(visited.value, visited.level, granule=granule, wide=wide, mair=mair)
+    config, nxe = space.regime.config, bool(space.regime.efer & EFER_NXE)
+    return x86_summary(
+        visited.value, visited.level, pa_bits=config.pa_bits, pages_1g=config.pages_1g, nxe=nxe
+    )
 
 
 def level_name(layout: Layout, level: int) -> str:
     """A level as the architecture's manual calls it."""
-    return x86_entry.LEVEL_NAMES[level] if layout.arch == "x86_64" else str(level)
-
-
-def _x86_entry(space: Space, layout: Layout, visited: Visited) -> str:
-    step, value = layout.step(visited.level), visited.value
-    address = layout.output_address(value)
-    if value & step.table_mask == step.table_value:
-        limits = [
-            text for bit, text in ((x86_entry.RW, "no writes"), (x86_entry.US, "no user")) if not value & bit
-        ]
-        if value & x86_entry.XD:
-            limits.append("no execution")
-        rest = f"; below it: {', '.join(limits)}" if limits else ""
-        return f"table: the next one is at {address:#x}{rest}"
-    if value & step.leaf_mask != step.leaf_value:
-        return "reserved bits are set" if value & x86_entry.P else "not present"
-    attributes = space.attributes(layout, visited.level, value)
-    flags = (
-        "accessed" if value & x86_entry.A else "not accessed",
-        "dirty" if value & x86_entry.D else "clean",
-    )
-    size = layout.size(visited.level)
-    rights = f"user {attributes.user}, kernel {attributes.privileged}; {attributes.memory_type}"
-    return f"page of {format_size(size)} at {address & -size:#x}: {rights}; {'; '.join(flags)}"
+    return LEVEL_NAMES[level] if layout.arch == "x86_64" else str(level)
 
 
 def fault(found: Fault) -> str:
