@@ -237,3 +237,44 @@ def _entry_groups(table: PageTable) -> Iterator[np.ndarray[tuple[int], np.dtype[
     (tables, root), *_ = table.tables
     for group in leaves(table.memory, tables, root):
         yield group.entry
+
+
+def test_an_attribute_that_moves_in_blocks_is_moved() -> None:
+    """x86-64: PAT is bit 7 of a page and bit 12 of a block, where bit 7 says that it is one."""
+    from unikiln.mmu.x86 import entry as x86
+    from unikiln.mmu.x86.layout import layout as x86_layout
+
+    lower = x86_layout(48)
+    table = make_table(lower, size=4 << 20)
+    plain = x86.RW | x86.US | x86.A
+    table.map(1 << 30, 1 << 30, 4 << 21, plain | x86.PAT)
+    assert all(entry == va | plain | x86.PAT_LARGE | x86.PS | x86.P for va, _, _, entry in table.leaves())
+    table.protect(1 << 30, 1 << 21, plain & ~x86.RW)
+    _, level, entry = table.find(1 << 30)
+    assert (level, entry) == (2, 1 << 30 | x86.US | x86.A | x86.PS | x86.P)
+    table.unmap((1 << 30) + (2 << 21), 4096)
+    _, level, entry = table.find((1 << 30) + (2 << 21) + 4096)
+    assert (level, entry) == (1, (1 << 30) + (2 << 21) + 4096 | plain | x86.PAT | x86.P)
+    assert {bool(run.effective & x86.PAT_LARGE) for run in table.mappings() if run.level == 2} == {
+        True,
+        False,
+    }
+
+
+def test_set_accessed_works_on_any_layout() -> None:
+    from unikiln.mmu import set_accessed
+    from unikiln.mmu.x86 import entry as x86
+    from unikiln.mmu.x86.layout import layout as x86_layout
+
+    for tables, old, new in (
+        (layout(16, 42), PLAIN & ~AF, PLAIN | 1 << 55),
+        (layout(12, 52, ds=True), PLAIN & ~AF & ~(3 << 8), PLAIN & ~(3 << 8) | 1 << 55),
+        (x86_layout(48), x86.RW, x86.RW | x86.A | x86.D),
+    ):
+        table = make_table(tables, size=8 << 20)
+        table.map(0, 0, tables.size(tables.steps[-2].level), old)
+        (half, root), *_ = table.tables
+        entry = set_accessed(table.memory, half, root, 0x1234, write=True)
+        step = tables.steps[-2]
+        assert entry == new | step.leaf_value
+        assert table.find(0)[2] == entry

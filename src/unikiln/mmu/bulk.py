@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unikiln.mmu.layout import Inherited, Layout, Step, Tables
-from unikiln.mmu.memory import Mask, Memory, Words
+from unikiln.mmu.memory import Levels, Mask, Memory, Words
 
 _CHUNK = 1 << 15
 """Entries worked on at a time: they and what is computed of them stay in the processor's cache."""
@@ -22,7 +22,7 @@ class Walked(NamedTuple):
     """
 
     entry: Words
-    level: npt.NDArray[np.int8]
+    level: Levels
     at: Words
     pa: Words
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unikiln.mmu.memory import Words
+from unikiln.mmu.memory import Levels, Words
 
 
 class Step(NamedTuple):
@@ -54,6 +54,7 @@ class Layout:
     :ivar will_write: the bit of a read-only entry that stores make writable (DBM), 0 if there is none
     :ivar contiguous: the contiguous bit, 0 if there is none; :ivar runs: level -> entries of such a run
     :ivar attributes: the bits in which neighbours must agree to be one mapping
+    :ivar moved: (bit of a block, bit of a page) of the one attribute whose place they do not share (x86: PAT)
     :ivar in_place: the bits that may change in a valid entry without break-before-make
     :ivar inherited: what table entries take away from the leaves below
     """
@@ -76,6 +77,7 @@ class Layout:
     attributes: int
     in_place: int
     inherited: tuple[Inherited, ...]
+    moved: tuple[int, int] = (0, 0)
 
     @property
     def last_va(self) -> int:
@@ -135,6 +137,22 @@ class Layout:
         for mask, shift in self.high_address:
             entries |= addresses >> np.uint64(shift) & np.uint64(mask)
         return entries
+
+    def attributes_at(self, level: int) -> int:
+        """The attribute bits of a leaf at ``level``."""
+        in_block, in_page = self.moved
+        return self.attributes if level == self.last_level else self.attributes & ~in_page | in_block
+
+    def attributes_for(self, level: int, attributes: int) -> int:
+        """Attribute bits of a page as a leaf at ``level`` has them."""
+        in_block, in_page = self.moved
+        if level == self.last_level or not attributes & in_page:
+            return attributes
+        return attributes & ~in_page | in_block
+
+    def step_index(self, levels: Levels) -> Levels:
+        """The place in :attr:`steps` of many levels."""
+        return np.abs(levels - self.steps[0].level)
 
     def run_length(self, level: int) -> int:
         """Entries that one contiguous run at ``level`` has; 1 where there are none."""

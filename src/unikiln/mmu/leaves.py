@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unikiln.errors import MmuError
 from unikiln.mmu.bulk import inherit, is_leaf, is_table
 from unikiln.mmu.layout import Layout, Step
-from unikiln.mmu.memory import Memory, Words
+from unikiln.mmu.memory import Levels, Memory, Words
 
 _TABLES = 1 << 21
 """Entries of the last level that are read at once."""
@@ -31,7 +31,7 @@ class Leaves(NamedTuple):
 
     va: Words
     at: Words
-    level: npt.NDArray[np.int8]
+    level: Levels
     entry: Words
     effective: Words
 

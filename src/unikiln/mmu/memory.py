@@ -12,6 +12,7 @@ from unikiln.errors import MmuError
 
 Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
+Levels = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -55,8 +55,10 @@ def mappings(
 
 
 def _runs(layout: Layout, group: Leaves, by_address: bool) -> Iterator[Run]:
-    key = group.effective & np.uint64(layout.attributes | layout.contiguous)
-    sizes = _sizes(layout, group)
+    at = layout.step_index(group.level)
+    kept = _table(layout.attributes_at(step.level) | layout.contiguous for step in layout.steps)
+    key = group.effective & kept[at]
+    sizes = _table(1 << step.shift for step in layout.steps)[at]
     pa = layout.output_addresses(group.entry) & ~(sizes - np.uint64(1))
     apart = (key[1:] != key[:-1]) | (group.level[1:] != group.level[:-1])
     apart |= group.va[1:] - sizes[:-1] != group.va[:-1]
@@ -80,10 +82,8 @@ def _runs(layout: Layout, group: Leaves, by_address: bool) -> Iterator[Run]:
     )
 
 
-def _sizes(layout: Layout, group: Leaves) -> Words:
-    first = layout.steps[0].level
-    table = np.array([1 << step.shift for step in layout.steps], dtype=np.uint64)
-    return table[np.abs(group.level - first)]
+def _table(values: Iterable[int]) -> Words:
+    return np.array(list(values), dtype=np.uint64)
 
 
 def _dirty(layout: Layout, entries: Words) -> Mask:

@@ -14,7 +14,7 @@ from unikiln.errors import MmuError
 from unikiln.mmu.barriers import Barriers, NoBarriers
 from unikiln.mmu.layout import Layout, Step, Tables
 from unikiln.mmu.leaf import Found, find_leaf
-from unikiln.mmu.leaves import leaves
+from unikiln.mmu.leaves import Leaves, leaves
 from unikiln.mmu.memory import TableMemory, Words
 from unikiln.mmu.runs import Run, mappings
 
@@ -92,7 +92,8 @@ class PageTable:
             count = int(taken[0]) if len(taken) else room
             if not count:
                 raise MmuError(f"something is mapped already at {va:#x}")
-            entries = _entries(layout, step, va, pa, count, attributes, contiguous)
+            bits = layout.attributes_for(step.level, attributes)
+            entries = _entries(layout, step, va, pa, count, bits, contiguous)
             self.memory.scatter(np.arange(index, index + count), entries)
             done = count << step.shift
             va, pa, size = va + done, pa + done, size - done
@@ -104,19 +105,26 @@ class PageTable:
 
         :raises MmuError: not aligned to pages, or out of range
         """
-        return self._rewrite(va, size, np.zeros_like)
+        return self._rewrite(va, size, lambda group: np.zeros_like(group.entry))
 
     def protect(self, va: int, size: int, attributes: int) -> int:
-        """Give every mapping of the range new attribute bits; how many leaves changed.
+        """Give every mapping of the range new attribute bits (those of a page); how many leaves changed.
 
         Address, access flag, dirty state and software's bits stay.
 
         :raises MmuError: not aligned to pages, or out of range
         """
         layout, _ = self._range(va, size)
-        keep = np.uint64(~layout.attributes & (1 << 64) - 1)
-        new = np.uint64(attributes & layout.attributes)
-        return self._rewrite(va, size, lambda entries: entries & keep | new)
+        masks = [layout.attributes_at(step.level) for step in layout.steps]
+        values = [layout.attributes_for(step.level, attributes) for step in layout.steps]
+        change = np.array(masks, dtype=np.uint64)
+        new = np.array(values, dtype=np.uint64) & change
+
+        def changed(group: Leaves) -> Words:
+            at = layout.step_index(group.level)
+            return group.entry & ~change[at] | new[at]
+
+        return self._rewrite(va, size, changed)
 
     def leaves(self, start: int = 0, end: int = 1 << 64) -> Iterator[tuple[int, int, int, int]]:
         """Every leaf that begins in the range: its address, the index of its word, its level and value."""
@@ -148,13 +156,13 @@ class PageTable:
             raise MmuError(f"physical address {pa + size - 1:#x} does not fit into an entry")
         return layout, root
 
-    def _rewrite(self, va: int, size: int, change: Callable[[Words], Words]) -> int:
+    def _rewrite(self, va: int, size: int, change: Callable[[Leaves], Words]) -> int:
         layout, root = self._range(va, size)
         self._split_at(layout, root, va)
         self._split_at(layout, root, va + size)
         changed = 0
         for group in leaves(self.memory, layout, root, va, va + size):
-            new = change(group.entry)
+            new = change(group)
             differs = new != group.entry
             indices = (group.at[differs] >> np.uint64(3)).astype(np.int64)
             self._replace(layout, va, size, indices, group.entry[differs], new[differs])
@@ -203,6 +211,9 @@ class PageTable:
         below = layout.step_below(step)
         table, pa = self._allocate(), layout.output_address(entry) & -(1 << step.shift)
         rest = entry & ~layout.address_bits((1 << 52) - 1) & ~step.leaf_mask
+        in_block, in_page = layout.moved
+        if entry & in_block:
+            rest |= in_page if below.level == layout.last_level else in_block
         count = below.mask + 1
         entries = _entries(layout, below, va, pa, count, rest, contiguous=False)
         self.memory.scatter(np.arange(table >> 3, (table >> 3) + count), entries)

@@ -60,6 +60,7 @@ def layout(
         attributes=_ATTRIBUTES | bits.KEY if keys else _ATTRIBUTES,
         in_place=_ALL,  # there is no break-before-make: an invalidation afterwards will do (4.10.4.2)
         inherited=_RESTRICTIONS,
+        moved=(bits.PAT_LARGE, bits.PAT),
     )
 
 
