@@ -19,9 +19,10 @@ class Request:
     """One access.
 
     ``privileged``: from EL1, or from rings 0 to 2; ``size``: bytes accessed, for alignment.
-    ``atomic``: an exclusive, a compare-and-swap or another atomic, which must be aligned.
-    ``cache_maintenance``: an AArch64 ``dc`` or ``ic`` by address; ``at``: an AArch64 ``AT``, which accesses
-    nothing. ``unprivileged``: AArch64 ``ldtr`` and ``sttr``: EL1 with the permissions of EL0.
+    ``atomic``: an exclusive, a compare-and-swap or another atomic, which must be aligned; ``modifies``: a read
+    and a write in one (``access`` is WRITE), as all of those but the store-exclusive.
+    ``zeroes``: AArch64 ``dc zva``; ``cache_maintenance``: another ``dc`` or ``ic`` by address; ``at``: an ``AT``,
+    which accesses nothing. ``unprivileged``: ``ldtr`` and ``sttr``: EL1 with the permissions of EL0.
     ``pan``: AArch64 PSTATE.PAN; ``ac``: x86-64 EFLAGS.AC, which lets ring 0 past SMAP.
     """
 
@@ -29,6 +30,8 @@ class Request:
     privileged: bool = False
     size: int = 1
     atomic: bool = False
+    modifies: bool = False
+    zeroes: bool = False
     cache_maintenance: bool = False
     at: bool = False
     unprivileged: bool = False

@@ -49,7 +49,7 @@ class Translation:
     attributes: Attributes
     changes: tuple[Visited, ...] = ()
     effective: int = 0
-    """The leaf as the walk leaves it, with what the tables above it restrict."""
+    """The leaf as permissions go by it: writable if a store makes it so; tables above restrict it."""
 
     @property
     def leaf(self) -> Visited:

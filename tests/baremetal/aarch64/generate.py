@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 
+from tests.baremetal.aarch64.deviation import qemu_expectation
 from tests.baremetal.aarch64.draft import Draft
-from tests.baremetal.aarch64.expect import Expectation, Expecting, UnjudgeableError
+from tests.baremetal.aarch64.expect import Expectation, UnjudgeableError, expect
 from tests.baremetal.aarch64.guest import WINDOW_BYTES, Guest, IdRegisters, content
 from tests.baremetal.aarch64.mutation import MUTATIONS
 from tests.baremetal.aarch64.operation import OPERATIONS, Operation
@@ -29,8 +31,18 @@ def operations(ids: IdRegisters) -> list[Operation]:
     ]
 
 
-def cases(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator[tuple[Case, Expectation]]:
-    """``count`` cases, the same for the same ``seed``."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A case, what the model expects of it, and what QEMU does by the ``rows`` of its deviations."""
+
+    case: Case
+    model: Expectation
+    qemu: Expectation
+    rows: tuple[str, ...]
+
+
+def questions(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator[Question]:
+    """``count`` of them, the same for the same ``seed``."""
     random = Random(f"{guest.cpu} {seed}")
     config, choice = ids.config, operations(ids)
     mutations, weights = zip(*MUTATIONS, strict=True)
@@ -41,7 +53,9 @@ def cases(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator[tup
         story = tuple(mutation.__name__ for mutation in chosen if mutation(draft))
         case = _with_operands(draft, story, guest)
         try:
-            yield case, Expecting(case, guest, ids).expectation()
+            model = expect(case, guest, ids)
+            qemu, rows = qemu_expectation(case, model, guest, ids)
+            yield Question(case, model, qemu, tuple(rows))
         except UnjudgeableError:
             continue
         count -= 1

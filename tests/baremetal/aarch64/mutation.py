@@ -43,7 +43,8 @@ def address_too_large(draft: Draft) -> bool:
     if size >= _PA_BITS:
         return False
     slot = draft.random.choice(draft.path)
-    address = draft.layout.output_address(slot.value) | 1 << draft.random.randrange(size, _PA_BITS)
+    lowest = max(size, slot.step.shift) if slot is draft.path[-1] else size
+    address = draft.layout.output_address(slot.value) | 1 << draft.random.randrange(lowest, _PA_BITS)
     _lead_to(draft, slot, address)
     return True
 
@@ -66,9 +67,14 @@ def root_nowhere(draft: Draft) -> bool:
 
 
 def root_too_large(draft: Draft) -> bool:
-    """TTBR has an address bit above the output address size."""
+    """TTBR has an address bit above the output address size.
+
+    That may be among its bits 5:2, unless the table is so small that QEMU takes them for BADDR[5:2] as well.
+    """
     size = draft.parameters.oa_bits
     if size >= 48:
+        if draft.layout.steps[0].mask < 7:  # a table that small
+            return False
         draft.ttbr |= 1 << draft.random.randrange(2, 6)
     else:
         draft.ttbr |= 1 << draft.random.randrange(size, 48)
@@ -167,10 +173,10 @@ def top_byte(draft: Draft) -> bool:
 
 
 def garbage(draft: Draft) -> bool:
-    """An entry has random bits, but for its address."""
+    """An entry has random bits, but for its address, and the reserved value of SH."""
     slot = draft.random.choice(draft.path)
-    everything = draft.layout.address_bits((1 << _PA_BITS) - 1)
-    slot.value = slot.value & everything | draft.random.getrandbits(64) & ~everything
+    kept = draft.layout.address_bits((1 << _PA_BITS) - 1) | 3 << bits.SH_SHIFT
+    slot.value = slot.value & kept | draft.random.getrandbits(64) & ~kept
     return True
 
 

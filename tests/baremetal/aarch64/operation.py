@@ -52,6 +52,7 @@ class Operation:
     """One stub.
 
     ``size``, ``count``: bytes of an element, and how many there are; ``instructions``: those before its SVC.
+    ``zeroes``: the MMU is asked as for DC ZVA; ``block``: it stores zeroes as that does.
     ``needs``: the feature beside Armv8.0 that the processor must have; ``only_el1``: it is undefined at EL0.
     """
 
@@ -61,12 +62,19 @@ class Operation:
     effect: Effect = _nothing
     count: int = 1
     atomic: bool = False
+    zeroes: bool = False
+    block: bool = False
     unprivileged: bool = False
     cache_maintenance: bool = False
     at: bool = False
     only_el1: bool = False
     needs: str = ""
     instructions: int = 1
+
+    @property
+    def accesses(self) -> bool:
+        """Whether it does anything with what it translates."""
+        return self.effect is not _nothing or self.block or self.access is Access.EXECUTE
 
     @property
     def modifies(self) -> bool:
@@ -84,6 +92,8 @@ class Operation:
                 privileged=as_el1,
                 size=self.size,
                 atomic=self.atomic,
+                modifies=self.modifies,
+                zeroes=self.zeroes,
                 cache_maintenance=self.cache_maintenance,
                 at=self.at,
                 unprivileged=self.unprivileged and privileged,
@@ -136,7 +146,7 @@ _ALL = (
     Operation("swp", _WRITE, 8, _swap, atomic=True, needs="lse"),
     Operation("ldclrb", _WRITE, 1, _clear, atomic=True, needs="lse"),
     Operation("cas", _WRITE, 8, _compare_and_swap, atomic=True, needs="lse"),
-    Operation("dc_zva", _WRITE, 1),
+    Operation("dc_zva", _WRITE, 1, zeroes=True, block=True),
     Operation("fetch", _EXECUTE, 4),
     *_CACHE,
     *_AT,

@@ -30,7 +30,8 @@ class Case:
     """What is put to the processor: a regime, tables, and one operation at ``va``.
 
     ``operation``: the name of a stub in start.S; ``privileged``: at EL1, else at EL0; ``x1``, ``x2``: its
-    operands; ``probe``: the physical address that it is meant to reach, 0 if none; ``story``: how the case came about.
+    operands; ``probe``: the physical address that it is meant to reach, 0 if none; ``story``: how it
+    came about.
     """
 
     regime: Regime

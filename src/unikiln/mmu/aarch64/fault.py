@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from unikiln.mmu.request import Request
+from unikiln.mmu.request import Access, Request
 from unikiln.mmu.translation import Visited
 
 
@@ -49,6 +49,8 @@ class Fault:
     entries: tuple[Visited, ...] = ()
     changes: tuple[Visited, ...] = ()
     """Entries that the walk rewrote before it faulted: hardware sets AF even if the permission is missing."""
+    read_allowed: bool = False
+    """Of a permission fault of what modifies: it lacked the permission to write alone."""
 
     @property
     def status_code(self) -> int:
@@ -56,6 +58,12 @@ class Fault:
         if self.level < 0:
             return _LEVEL_MINUS_1[self.kind]
         return self.kind.value | self.level if self.kind.has_level else self.kind.value
+
+    @property
+    def is_write(self) -> bool:
+        """WnR: what modifies is said to write only if the read alone would not have faulted so."""
+        writes = self.request.access is Access.WRITE
+        return writes and (self.read_allowed or not self.request.modifies)
 
     def __str__(self) -> str:
         level = f", level {self.level}" if self.kind.has_level else ""

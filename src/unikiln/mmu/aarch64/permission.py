@@ -35,10 +35,11 @@ def permits(entry: int, sctlr: int, request: Request, *, epan: bool = False) -> 
     """Whether the leaf grants ``request``; ``epan``: the processor has SCTLR_EL1.EPAN (FEAT_PAN3)."""
     if not request.as_privileged:
         return el0_rights(entry, sctlr)[request.access]
-    if request.access is not Access.EXECUTE and request.pan and _pan_applies(entry, sctlr, epan):
-        return False
     if request.cache_maintenance and request.access is Access.READ:
         return True
+    data = request.access is not Access.EXECUTE and not request.cache_maintenance
+    if data and request.pan and _pan_applies(entry, sctlr, epan):
+        return False
     return el1_rights(entry, sctlr)[request.access]
 
 
@@ -52,15 +53,14 @@ def mair_field(entry: int, mair: int) -> int:
     return mair >> 8 * (entry >> bits.ATTR_INDX_SHIFT & 7) & 0xFF
 
 
-def attributes(entry: int, mair: int, sctlr: int, shareability: int | None = None) -> Attributes:
-    """The leaf for people; ``shareability`` is that of TCR_EL1 where the entry has none (FEAT_LPA2)."""
-    sh = entry >> bits.SH_SHIFT & 3 if shareability is None else shareability
+def attributes(entry: int, mair: int, sctlr: int, shareability: int) -> Attributes:
+    """The leaf for people; ``shareability`` is its SH, or that of TCR_EL1."""
     attr = mair_field(entry, mair)
     return Attributes(
         user=_text(el0_rights(entry, sctlr)),
         privileged=_text(el1_rights(entry, sctlr)),
         memory_type=memory_type(attr),
-        shareability="outer shareable" if is_device(attr) else _SHAREABILITY[sh],
+        shareability="outer shareable" if is_device(attr) else _SHAREABILITY[shareability],
         is_global=not entry & bits.NG,
         flags=tuple(name for bit, name in _FLAGS if entry & bit),
     )

@@ -70,14 +70,15 @@ class Processor:
 
     def _must_walk(self, entry: TlbEntry, request: Request) -> bool:
         """A store that is to make a clean entry dirty goes to the table."""
-        clean = entry.effective & bits.DBM and entry.effective & bits.AP_READ_ONLY
+        leaf = entry.translation.updated
+        clean = leaf & bits.DBM and leaf & bits.AP_READ_ONLY
         return bool(clean) and request.access is Access.WRITE and self.regime.hardware_dirty_state
 
     def _from_tlb(self, entry: TlbEntry, va: int, request: Request) -> Translation | Fault:
         made = entry.translation
-        refused = refusal(self.regime, entry.effective, va, request)
+        refused = refusal(self.regime, entry.effective, va, request, made.entries)
         if refused:
-            return Fault(refused, made.level, va, request)
+            return refused
         return replace(made, va=va, pa=entry.pa + va - entry.va, changes=())
 
     def _fill(self, made: Translation) -> None:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from unikiln.mmu.aarch64.config import MAX, PA_BITS, Config
+from unikiln.mmu.aarch64.descriptor import SH_SHIFT
 from unikiln.mmu.aarch64.layout import layout
 from unikiln.mmu.aarch64.permission import attributes
 from unikiln.mmu.aarch64.registers import SCTLR_EE, SCTLR_M, TTBR_ASID_SHIFT, Half, Tcr
@@ -16,6 +17,7 @@ from unikiln.mmu.translation import Attributes
 SMALLEST_TSZ = 16
 SMALLEST_TSZ_52 = 12
 LARGEST_TSZ = 39
+_IPS_52 = 6
 _LARGEST_SMALL_TSZ = {12: 48, 14: 48, 16: 47}
 
 
@@ -88,9 +90,13 @@ class Regime:
 
     def attributes(self, entry: int, upper: bool = False) -> Attributes:
         """What a leaf allows and is; ``entry`` with what the tables above it restrict."""
+        return attributes(entry, self.mair, self.sctlr, self.shareability(entry, upper))
+
+    def shareability(self, entry: int, upper: bool) -> int:
+        """SH of a leaf; with FEAT_LPA2 in effect that is in TCR_EL1, and address bits are in its place."""
         wide = self.parameters(upper).layout
         in_tcr = wide is not None and wide.page_shift < 16 and bool(wide.high_address)
-        return attributes(entry, self.mair, self.sctlr, Tcr(self.tcr).shareability(upper) if in_tcr else None)
+        return Tcr(self.tcr).shareability(upper) if in_tcr else entry >> SH_SHIFT & 3
 
 
 @lru_cache(maxsize=1024)
@@ -112,18 +118,20 @@ def _parameters(regime: Regime, upper: bool) -> Parameters:
         lpa=config.pa_bits == PA_BITS[-1],
         hpd=half.hpd and config.hpds,
     )
-    return Parameters(half, tables, oa_bits, _root(regime.ttbr1 if upper else regime.ttbr0, tables, oa_bits))
+    wide = ds or (tables.high_address and tcr.ips == _IPS_52)
+    root = _root(regime.ttbr1 if upper else regime.ttbr0, tables, bool(wide))
+    return Parameters(half, tables, oa_bits, root)
 
 
 def _another(config: Config) -> int:
     return next(granule for granule in (12, 16, 14) if granule in config.granules)
 
 
-def _root(ttbr: int, tables: Layout, oa_bits: int) -> int:
-    """BADDR, aligned to the size of the table; bits 51:48 stand in 5:2 where addresses have 52 bits."""
+def _root(ttbr: int, tables: Layout, wide: bool) -> int:
+    """BADDR, aligned to the size of the table; ``wide``: bits 51:48 stand in 5:2 (S1TTBaseAddress)."""
     size = (tables.steps[0].mask + 1) * 8
     base: int = ttbr & (1 << 48) - 1
-    if oa_bits > 48:
+    if wide:
         base |= (ttbr >> 2 & 15) << 48
         size = max(size, 64)
     return base & -size

@@ -6,6 +6,8 @@ and `unikiln.mmu.leaf` is the quick walk for those who want the leaf alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from unikiln.errors import MmuError
 from unikiln.mmu.aarch64 import descriptor as bits
 from unikiln.mmu.aarch64.fault import Fault, FaultKind
@@ -37,9 +39,24 @@ def walk(memory: Memory, regime: Regime, va: int, request: Request) -> Translati
     return _Walk(memory, regime, parameters, layout, va, request).run(address)
 
 
-def refusal(regime: Regime, effective: int, va: int, request: Request) -> FaultKind | None:
-    """Why a leaf with its access flag set does not grant ``request``, None if it does."""
-    if _misaligned(va, request) and is_device(mair_field(effective, regime.mair)):
+def refusal(
+    regime: Regime, effective: int, va: int, request: Request, entries: tuple[Visited, ...]
+) -> Fault | None:
+    """The fault if a leaf with its access flag set, the last of ``entries``, does not grant ``request``.
+
+    ``effective``: the leaf as :class:`~unikiln.mmu.translation.Translation` has it.
+    """
+    kind = _refused(regime, effective, va, request)
+    if kind is None:
+        return None
+    read = replace(request, access=Access.READ)
+    read_allowed = request.modifies and _refused(regime, effective, va, read) is None
+    return Fault(kind, entries[-1].level, va, request, entries, read_allowed=read_allowed)
+
+
+def _refused(regime: Regime, effective: int, va: int, request: Request) -> FaultKind | None:
+    needs_normal = request.zeroes or _misaligned(va, request)
+    if needs_normal and is_device(mair_field(effective, regime.mair)):
         return FaultKind.ALIGNMENT
     if not permits(effective, regime.sctlr, request, epan=regime.config.pan > 2):
         return FaultKind.PERMISSION
@@ -70,7 +87,7 @@ def _flat(regime: Regime, va: int, request: Request) -> Translation | Fault:
     address = va & ~_TAG if regime.parameters(bool(va >> 55 & 1)).half.tbi else va
     if address >> regime.config.pa_bits:
         return Fault(FaultKind.ADDRESS_SIZE, 0, va, request)
-    if _misaligned(va, request):
+    if request.zeroes or _misaligned(va, request):
         return Fault(FaultKind.ALIGNMENT, 0, va, request)
     kind = "Normal" if request.access is Access.EXECUTE else "Device-nGnRnE"
     return Translation(va, address, 1 << regime.config.pa_bits, (), Attributes("rwx", "rwx", kind))
@@ -126,32 +143,34 @@ class _Walk:
     def _leaf(self, value: int, level: int, address: int) -> Translation | Fault:
         """The checks of a page or block, in the order of their priority (D8.15, "MMU fault priority")."""
         size = self._layout.size(level)
-        base = self._layout.output_address(value) & -size
-        if base >> self._oa_bits:
+        pa = self._layout.output_address(value) & -size | address & size - 1
+        if pa >> self._oa_bits:
             return self._fault(FaultKind.ADDRESS_SIZE, level)
         if not value & bits.AF and not self._regime.hardware_access_flag:
             return self._fault(FaultKind.ACCESS_FLAG, level)
-        updated = self._hardware_update(value)
-        effective = (updated | self._gets) & ~self._loses
-        refused = refusal(self._regime, effective, self._va, self._request)
+        accessed = value | bits.AF
+        dirty = accessed & ~bits.AP_READ_ONLY if self._may_become_dirty(value) else accessed
+        effective = (dirty | self._gets) & ~self._loses
+        entries = tuple(self._entries)
+        refused = refusal(self._regime, effective, self._va, self._request, entries)
         if refused:
-            return self._fault(refused, level)
-        upper = bool(self._va >> 55 & 1)
-        attributes = self._regime.attributes(effective, upper)
-        pa = base + (address & size - 1)
-        return Translation(
-            self._va, pa, size, tuple(self._entries), attributes, self._changes(updated), effective
-        )
+            return refused
+        changes = self._changes(dirty if self._stores else accessed)
+        attributes = self._regime.attributes(effective, bool(self._va >> 55 & 1))
+        return Translation(self._va, pa, size, entries, attributes, changes, effective)
 
-    def _hardware_update(self, value: int) -> int:
-        """The leaf with AF set, and writable if DBM lets this store make it dirty (D8.5, FEAT_HAFDBS)."""
-        updated = value | bits.AF
-        stores = self._request.access is Access.WRITE and not self._request.at
-        if stores and value & bits.DBM and self._regime.hardware_dirty_state:
-            updated &= ~bits.AP_READ_ONLY
-        return updated
+    def _may_become_dirty(self, value: int) -> bool:
+        """Whether the first store makes the leaf writable; it counts as writable for every access."""
+        return bool(value & bits.DBM) and self._regime.hardware_dirty_state
+
+    @property
+    def _stores(self) -> bool:
+        """Whether the dirty state is to change: AT and cache maintenance leave it alone."""
+        request = self._request
+        return request.access is Access.WRITE and not request.at and not request.cache_maintenance
 
     def _changes(self, updated: int) -> tuple[Visited, ...]:
+        """What hardware management of AF and dirty state writes (D8.5, FEAT_HAFDBS)."""
         leaf = self._entries[-1]
         return () if updated == leaf.value else (leaf._replace(value=updated),)
 
