@@ -7,6 +7,7 @@ from unikiln.cli.verbs import VERBS, Group, Verb
 _VERBS = (
     ("esr", "Explain a syndrome, ESR_EL1: every field, and a sentence."),
     ("par", "Explain PAR_EL1, the result of an AT instruction."),
+    ("pte", "Explain a page-table entry, AArch64 or x86-64."),
     ("x86-error", "Explain the error code of an x86-64 page fault."),
     ("walk", "Translate an address in a dump or a live guest, entry by entry."),
     ("map", "Show what a dump or a live guest maps, merged into runs."),

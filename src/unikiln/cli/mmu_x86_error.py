@@ -8,7 +8,7 @@ import typer
 
 from unikiln.cli.common import JsonOption
 from unikiln.cli.fields import print_fields
-from unikiln.cli.number import parse_number
+from unikiln.cli.number import as_typed, parse_number
 
 
 def x86_error(
@@ -18,11 +18,15 @@ def x86_error(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Explain the error code of an x86-64 page fault: a sentence, and every flag with its meaning."""
+    """Explain the error code of an x86-64 page fault: a sentence, and every flag with its meaning.
+
+    CODE and ADDRESS are hexadecimal (0x7), or decimal; _ may stand between digits.
+    """
     from unikiln.mmu.field import Field
     from unikiln.mmu.x86.error_code import PageFaultCode
 
-    decoded = PageFaultCode.decode(parse_number(code, what="the error code", bits=32))
+    with as_typed():
+        decoded = PageFaultCode.decode(parse_number(code, what="the error code", bits=32))
     fields = decoded.fields()
     if cr2 is not None:
         fields.append(Field("CR2", "63:0", parse_number(cr2, what="CR2"), "the address that faulted"))

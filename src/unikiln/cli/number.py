@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from unikiln.errors import UsageError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from unikiln.cli.output import warn
+from unikiln.errors import MmuError, UsageError
 
 
 def parse_number(text: str, *, what: str, bits: int = 64) -> int:
@@ -17,7 +21,25 @@ def parse_number(text: str, *, what: str, bits: int = 64) -> int:
         raise UsageError(f"{text!r} is no number for {what}", hint=_hint(text)) from None
     if not 0 <= value < 1 << bits:
         raise UsageError(f"{text} does not fit the {bits} bits of {what}")
+    if text.isdigit() and len(text) in _REGISTER_DIGITS:
+        warn(f"{text} was read as decimal; if it is hexadecimal, write 0x{text}")
     return value
+
+
+_REGISTER_DIGITS = (8, 16)
+"""Digits that kernels print of a register, sometimes without 0x: an oops may end in ``Oops: 96000047``."""
+
+
+@contextmanager
+def as_typed() -> Iterator[None]:
+    """What :mod:`unikiln.mmu` refuses in here was typed so: make it an error of usage.
+
+    :raises UsageError: instead of MmuError
+    """
+    try:
+        yield
+    except MmuError as error:
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def _hint(text: str) -> str:

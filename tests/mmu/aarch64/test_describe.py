@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from unikiln.errors import MmuError
 from unikiln.mmu.aarch64 import descriptor as bits
-from unikiln.mmu.aarch64.describe import describe, sentence
+from unikiln.mmu.aarch64.describe import describe, summary
 from unikiln.mmu.aarch64.registers import memory_type
 
 LINUX_MAIR = 0x0004_0044_F0FF
@@ -41,7 +41,7 @@ def test_a_kernel_cannot_execute_this_block() -> None:
     found = meanings(0x0068_0000_4200_0F01, 2)
     assert found["EL1"] == "rw-: may read, write"
     assert found["type"] == "a block"
-    assert sentence(0x0068_0000_4200_0F01, 2).startswith("block of 2M at 0x42000000: EL0 ---, EL1 rw-")
+    assert summary(0x0068_0000_4200_0F01, 2).startswith("block of 2M at 0x42000000: EL0 ---, EL1 rw-")
 
 
 def test_a_user_page_that_pan_protects() -> None:
@@ -56,16 +56,16 @@ def test_unaligned_access_faults_there_because_it_is_device_memory() -> None:
     """Linux: alignment fault on a mapped address, pte=00680000a0010713."""
     found = meanings(0x0068_0000_A001_0713, 3, mair=LINUX_MAIR)
     assert found["AttrIndx"] == "memory type of MAIR_EL1, 0x04: Device-nGnRE"
-    assert "Device-nGnRE" in sentence(0x0068_0000_A001_0713, 3, mair=LINUX_MAIR)
+    assert "Device-nGnRE" in summary(0x0068_0000_A001_0713, 3, mair=LINUX_MAIR)
 
 
 def test_tables_of_linux() -> None:
     """pgd=180000017e548003 of the linear map, pgd=0800000001a7b003 of a process."""
-    kernel = sentence(0x1800_0001_7E54_8003, 0)
+    kernel = summary(0x1800_0001_7E54_8003, 0)
     assert kernel.startswith("table: the next one, of level 1, is at 0x17e548000; below it: ")
     assert kernel.endswith("no execution by EL0, no execution by EL1")
-    assert sentence(0x0800_0000_01A7_B003, 0).endswith("below it: no execution by EL1")
-    assert sentence(0x4020_1003, 2) == "table: the next one, of level 3, is at 0x40201000"
+    assert summary(0x0800_0000_01A7_B003, 0).endswith("below it: no execution by EL1")
+    assert summary(0x4020_1003, 2) == "table: the next one, of level 3, is at 0x40201000"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,8 @@ def test_tables_of_linux() -> None:
     ],
 )
 def test_kinds(value: int, level: int, options: dict[str, int], said: str) -> None:
-    assert said in sentence(value, level, **options)
+    wide = bool(options.get("wide"))
+    assert said in summary(value, level, granule=options.get("granule", 12), wide=wide)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_kinds(value: int, level: int, options: dict[str, int], said: str) -> No
     ],
 )
 def test_levels_that_are_not(level: int, granule: int, wide: bool, said: str) -> None:
-    for function in (describe, sentence):
+    for function in (describe, summary):
         with pytest.raises(MmuError) as error:
             function(0, level, granule=granule, wide=wide)
         assert said in str(error.value)
@@ -124,7 +125,7 @@ def test_levels_that_are_not(level: int, granule: int, wide: bool, said: str) ->
 def test_52_bit_addresses(value: int, level: int, granule: int, address: int) -> None:
     fields = describe(value, level, granule=granule, wide=True)
     assert any(f"{address:#x}" in field.meaning for field in fields)
-    assert f"{address:#x}" in sentence(value, level, granule=granule, wide=True)
+    assert f"{address:#x}" in summary(value, level, granule=granule, wide=True)
     names = {field.name for field in fields}
     assert ("SH" in names) is (granule == 16)
 
@@ -178,7 +179,7 @@ def test_there_are_no_runs_of_the_largest_blocks() -> None:
 def test_permissions(flags: int, el0: str, el1: str) -> None:
     found = meanings(PAGE | flags, 3)
     assert (found["EL0"].partition(":")[0], found["EL1"].partition(":")[0]) == (el0, el1)
-    assert f"EL0 {el0}, EL1 {el1}" in sentence(PAGE | flags, 3)
+    assert f"EL0 {el0}, EL1 {el1}" in summary(PAGE | flags, 3)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_permissions(flags: int, el0: str, el1: str) -> None:
     ],
 )
 def test_access_and_dirty_state(flags: int, words: list[str]) -> None:
-    assert sentence(bits.LEAF | flags, 3).split("; ")[1:] == words
+    assert summary(bits.LEAF | flags, 3).split("; ")[1:] == words
 
 
 def test_software_bits_have_their_names() -> None:
@@ -247,4 +248,4 @@ def test_every_bit_is_in_one_field(value: int, shape: tuple[int, int, bool], mai
             assert not rebuilt & shifted
             rebuilt |= shifted
     assert rebuilt == value
-    assert sentence(value, level, granule=granule, wide=wide, mair=mair)
+    assert summary(value, level, granule=granule, wide=wide, mair=mair)

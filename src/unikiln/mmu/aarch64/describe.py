@@ -80,10 +80,8 @@ def describe(
     return fields
 
 
-def sentence(
-    value: int, level: int, *, granule: int = 12, wide: bool = False, mair: int | None = None
-) -> str:
-    """The descriptor in a sentence; arguments and errors are those of :func:`describe`."""
+def summary(value: int, level: int, *, granule: int = 12, wide: bool = False, mair: int | None = None) -> str:
+    """The descriptor in a line; arguments and errors are those of :func:`describe`."""
     entry = _entry(value, level, granule, wide, mair)
     if entry.kind is DescriptorKind.INVALID:
         rest = "with something of software's in the other bits" if value else "nothing is mapped here"
@@ -136,7 +134,7 @@ _AP_TABLE = {
     3: "no access by EL0 and no writes below",
 }
 _TABLE = (
-    flag("NSTable", 63, "secure below (of Secure state only)", "non-secure below (of Secure state only)"),
+    flag("NSTable", 63, "no limit", "in Secure state: non-secure below; else ignored"),
     Spec("APTable", 62, 61, _AP_TABLE),
     flag("UXNTable", 60, "no limit", "no execution by EL0 below"),
     flag("PXNTable", 59, "no limit", "no execution by EL1 below"),
@@ -191,7 +189,9 @@ _LEAF = (
     flag("nG", 11, "global: TLB entries are of every ASID", "not global: TLB entries are of one ASID"),
     flag("AF", 10, "the next access faults, or sets it (TCR_EL1.HA)", "accessed"),
     Spec("AP[2:1]", 7, 6, _AP),
-    flag("NS", 5, "secure output (of Secure state only)", "non-secure output (of Secure state only)"),
+    flag(
+        "NS", 5, "in Secure state: secure output; else ignored", "in Secure state: non-secure; else ignored"
+    ),
 )
 
 
