@@ -19,10 +19,10 @@ class Request:
     """One access.
 
     ``privileged``: from EL1, or from rings 0 to 2; ``size``: bytes accessed, for alignment.
-    ``atomic``: an exclusive, a compare-and-swap or another atomic, which must be aligned; ``modifies``: a read
-    and a write in one (``access`` is WRITE), as all of those but the store-exclusive.
-    ``zeroes``: AArch64 ``dc zva``; ``cache_maintenance``: another ``dc`` or ``ic`` by address; ``at``: an ``AT``,
-    which accesses nothing. ``unprivileged``: ``ldtr`` and ``sttr``: EL1 with the permissions of EL0.
+    ``atomic``: an exclusive, a compare-and-swap or another atomic, which must be aligned; ``modifies``: it
+    reads and writes in one (``access`` is WRITE), as they all do but the exclusives.
+    ``zeroes``: AArch64 ``dc zva``; ``cache_maintenance``: another ``dc`` or ``ic`` by address; ``at``: an
+    ``AT``, which accesses nothing. ``unprivileged``: ``ldtr`` and ``sttr``: EL1 with the permissions of EL0.
     ``pan``: AArch64 PSTATE.PAN; ``ac``: x86-64 EFLAGS.AC, which lets ring 0 past SMAP.
     """
 

@@ -158,6 +158,15 @@ def _atomic_writes(view: View, expected: Expectation) -> Expectation | None:
     return _with_syndrome(expected, expected.result.esr | WNR)
 
 
+def _half_an_atomic(view: View, expected: Expectation) -> Expectation | None:
+    reads_first = view.guest.processors == 1 and view.operation.modifies
+    refused_to_write = expected.outcome.startswith("data permission") and expected.result.esr & WNR
+    if not reads_first or not refused_to_write or not view.case.regime.hardware_access_flag:
+        return None
+    *tables, leaf = expected.result.entries
+    return Expectation(replace(expected.result, entries=(*tables, leaf | bits.AF)), expected.outcome)
+
+
 def _with_syndrome(expected: Expectation, esr: int) -> Expectation:
     return Expectation(replace(expected.result, esr=esr), expected.outcome)
 
@@ -225,6 +234,12 @@ DOINGS = (
         "an atomic reads first, and faults as a read if the read alone would fault so (AArch64.NoFault, "
         "S1CheckPermissions); with several processors QEMU makes it one access, a write",
         _atomic_writes,
+    ),
+    Doing(
+        "half an atomic",
+        "with one processor QEMU makes an atomic a load, which sets AF, and then a store, which may fault; "
+        "whether AF is set where the permission is missing is for the processor to choose",
+        _half_an_atomic,
     ),
 )
 

@@ -62,7 +62,7 @@ class Draft:
         self.random, self.config, self.operation = random, config, operation
         self._guest = guest
         self.privileged = operation.only_el1 or self.chance(0.5)
-        self.pan = bool(config.pan) and self.chance(0.25)
+        self.pan = bool(config.pan) and self.chance(0.35)
         self.upper = self.chance(0.5)
         self._choose_regime()
         self.layout = self._layout()
@@ -125,12 +125,13 @@ class Draft:
         random, config = self.random, self.config
         self.granule = random.choice(sorted(config.granules))
         self.tcr_flags = self._choose_tcr_flags()
-        self.tsz = random.choice(self.tsz_range())
+        legal = self.tsz_range()
+        self.tsz = random.choice(legal[:4]) if self.chance(0.2) else random.choice(legal)
         self.ips = random.choice((5, 6)) if self.chance(0.7) else random.randrange(7)
         fields = [0x00, 0xFF, *random.choices(_MAIR, k=6)]
         self.mair = sum(value << 8 * at for at, value in enumerate(fields))
         self.sctlr = SCTLR
-        rare = [(SCTLR_WXN, 0.15), (SCTLR_EE, 0.15), (SCTLR_E0E, 0.15)]
+        rare = [(SCTLR_WXN, 0.25), (SCTLR_EE, 0.15), (SCTLR_E0E, 0.15)]
         for bit, probability in [*rare, (SCTLR_EPAN, 0.4 if config.pan > 2 else 0)]:
             self.sctlr |= bit if self.chance(probability) else 0
         self.ttbr = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -20,6 +20,16 @@ _OFTEN = {"ldr": 4, "str": 4, "fetch": 6}
 """Operations that are chosen more often than once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A case, what the model expects of it, and what QEMU does by the ``rows`` of its deviations."""
+
+    case: Case
+    model: Expectation
+    qemu: Expectation
+    rows: tuple[str, ...]
+
+
 def operations(ids: IdRegisters) -> list[Operation]:
     """Those that the processor has, the frequent ones several times."""
     has = {"": True, "lse": ids.has_atomics, "dpb": ids.has_persistence, "pan2": ids.config.pan > 1}
@@ -31,23 +41,15 @@ def operations(ids: IdRegisters) -> list[Operation]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A case, what the model expects of it, and what QEMU does by the ``rows`` of its deviations."""
-
-    case: Case
-    model: Expectation
-    qemu: Expectation
-    rows: tuple[str, ...]
-
-
-def questions(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator[Question]:
-    """``count`` of them, the same for the same ``seed``."""
+def questions(
+    guest: Guest, ids: IdRegisters, seed: int, count: int, choice: Sequence[Operation] = ()
+) -> Iterator[Question]:
+    """``count`` of them, the same for the same ``seed``; with operations of ``choice``, or all there are."""
     random = Random(f"{guest.cpu} {seed}")
-    config, choice = ids.config, operations(ids)
+    choice = choice or operations(ids)
     mutations, weights = zip(*MUTATIONS, strict=True)
     while count:
-        draft = Draft(random, config, guest, random.choice(choice))
+        draft = Draft(random, ids.config, guest, random.choice(choice))
         (wrong,) = random.choices(_HOW_MANY_WRONG, _HOW_OFTEN)
         chosen = random.choices(mutations, weights, k=wrong)
         story = tuple(mutation.__name__ for mutation in chosen if mutation(draft))
@@ -55,9 +57,9 @@ def questions(guest: Guest, ids: IdRegisters, seed: int, count: int) -> Iterator
         try:
             model = expect(case, guest, ids)
             qemu, rows = qemu_expectation(case, model, guest, ids)
-            yield Question(case, model, qemu, tuple(rows))
         except UnjudgeableError:
             continue
+        yield Question(case, model, qemu, tuple(rows))
         count -= 1
 
 
