@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +178,14 @@ def test_a_syndrome_is_explained_quickly() -> None:
         subprocess.run([*PROGRAM, "mmu", "esr", "0x96000047"], capture_output=True, check=True)
         best = min(best, time.monotonic() - started)
     assert best < 0.3
+
+
+def test_the_document_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "mmu.md").read_text()
+    command_and_output = r"```console\n\$ unikiln mmu ((?:esr|par|pte|x86-error) [^\n]*)\n(.*?)```"
+    examples = re.findall(command_and_output, text, re.DOTALL)
+    assert len(examples) >= 7
+    for command, shown in examples:
+        assert run(capsys, *command.split()) == shown
+    for value, sentence in re.findall(r"^\| `(0x[0-9a-f]+)` \| (.*) \|$", text, re.MULTILINE):
+        assert run(capsys, "esr", value).partition("\n")[0] == sentence
