@@ -64,9 +64,9 @@ def map(  # the verb's name
         filters.append(_overlaps(range_))
     target = None if pa is None else parse_number(pa, what="--pa")
     with open_source(source) as place:
-        with place.look() as space:
-            found, trouble = _collect(space, target, physical)
+        space = place.snapshot()
         tell_pause(place, verbose)
+        found, trouble = _collect(space, target, physical)
     kept = [each for each in found if all(wanted(each[1]) for wanted in filters)]
     show = _show_json if json else _show_addresses if target is not None else _show
     show(space, kept, target, place.paused)

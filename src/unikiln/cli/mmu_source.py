@@ -70,7 +70,10 @@ class Place(Protocol):
     paused: float
 
     def look(self) -> AbstractContextManager[Space]:
-        """The address space as it is now."""
+        """The address space as it is now, and stands still for the block."""
+
+    def snapshot(self) -> Space:
+        """The address space with all its tables."""
 
 
 def takes_source(verb: Callable[..., None]) -> Callable[..., None]:
@@ -142,6 +145,9 @@ class _StillPlace:
 
     def look(self) -> AbstractContextManager[Space]:
         return nullcontext(self._space)
+
+    def snapshot(self) -> Space:
+        return self._space
 
 
 def _open_dump(source: Source) -> Place:

@@ -1,99 +1,29 @@
 """Physical memory and system registers of a guest that runs under QEMU, through its monitor and its gdbstub.
 
-The guest is stopped while it is looked at and no longer. Memory is read in chunks, many in flight: 30
-microseconds a table, where ``pmemsave`` to a file takes 400 and ``xp`` 900. Only RAM is read, never a device.
+The guest is stopped while it is looked at, and no longer.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from unikiln.base.gdbremote import GdbRemote, Piece
+from unikiln.base.gdbremote import GdbRemote
 from unikiln.base.qmp import Qmp
 from unikiln.errors import GuestGoneError, MmuError
+from unikiln.mmu.live_memory import LiveMemory, ram_of
 from unikiln.mmu.live_regime import aarch64_regime, x86_64_config, x86_64_regime
-from unikiln.mmu.space import Space
+from unikiln.mmu.space import Regime, Space
 from unikiln.mmu.x86.config import Config
 
-if TYPE_CHECKING:
-    from unikiln.mmu.memory import Mask, Words
-
-_LARGEST_CHUNK = 1 << 11
 _STUB = "gdb"
 """What QEMU calls the character device of its gdbstub."""
 _NOBODY = "disconnected:"
-_READABLE = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (?:ram|rom|romd)\):", re.MULTILINE)
-
-
-class Range(NamedTuple):
-    """Physical addresses, both inclusive."""
-
-    first: int
-    last: int
-
-
-class LiveMemory:
-    """The RAM of a stopped guest; what was read is kept until :meth:`forget`."""
-
-    def __init__(self, stub: GdbRemote, ram: list[Range]) -> None:
-        self._stub = stub
-        self._ram = sorted(ram)
-        self._chunk = min(_LARGEST_CHUNK, 1 << stub.largest_read.bit_length() - 1)
-        self._shift = self._chunk.bit_length() - 1
-        self.forget()
-
-    def forget(self) -> None:
-        """Read everything again: the guest ran in between."""
-        self._row: dict[int, int] = {}
-        self._words = np.zeros((0, self._chunk // 8), dtype=np.uint64)
-
-    def load(self, pa: int) -> int:
-        """The word at ``pa``.
-
-        :raises MmuError: the guest has no RAM there
-        """
-        values, present = self.gather(np.array([pa], dtype=np.uint64))
-        if not present[0]:
-            raise MmuError(f"{self._stub.name}: the guest has no RAM at {pa:#x}")
-        return int(values[0])
-
-    def gather(self, addresses: Words) -> tuple[Words, Mask]:
-        """The words at many addresses: their values (0 where there is no RAM), and where there is."""
-        chunks = addresses >> np.uint64(self._shift)
-        begins = np.flatnonzero(np.diff(chunks, prepend=~chunks[:1]))
-        rows = self._rows(chunks[begins].tolist())
-        row = np.repeat(rows, np.diff(np.append(begins, len(chunks))))
-        present: Mask = row >= 0
-        values = np.zeros(len(addresses), dtype=np.uint64)
-        column = (addresses[present] & np.uint64(self._chunk - 1)) >> np.uint64(3)
-        values[present] = self._words[row[present], column]
-        return values, present
-
-    def _rows(self, chunks: list[int]) -> list[int]:
-        """Where each chunk stands in ``_words``, read if it is new; -1 for one that is no RAM."""
-        new = sorted({chunk for chunk in chunks if chunk not in self._row})
-        ram = [chunk for chunk in new if self._is_ram(chunk << self._shift)]
-        read = self._stub.read_many([Piece(chunk << self._shift, self._chunk) for chunk in ram])
-        self._row.update(dict.fromkeys(new, -1))
-        self._row.update((chunk, row) for row, chunk in enumerate(ram, len(self._words)))
-        content = np.frombuffer(b"".join(read), dtype="<u8")
-        self._words = np.concatenate((self._words, content.reshape(-1, self._chunk // 8)))
-        return [self._row[chunk] for chunk in chunks]
-
-    def _is_ram(self, address: int) -> bool:
-        at = bisect_right(self._ram, (address, 1 << 64)) - 1
-        return at >= 0 and address + self._chunk - 1 <= self._ram[at].last
 
 
 class LiveGuest:
@@ -116,7 +46,7 @@ class LiveGuest:
             self.arch = self._find_arch()
             self._vcpu = vcpu
             self._config = self._find_config(self._find_vcpu(vcpu))
-            self._ram = _ram(self._qmp.human("info mtree -f"))
+            self._ram = ram_of(self._qmp.human("info mtree -f"))
             self._address = self._open_stub(undo)
             self._undo = undo.pop_all()
 
@@ -145,14 +75,23 @@ class LiveGuest:
     def look(self) -> Iterator[Space]:
         """The address space of the processor, stopped for the block."""
         with self.stopped() as memory:
-            config = self._config
-            regime = x86_64_regime(self.register, config) if config else aarch64_regime(self.register)
-            yield Space(memory, regime)
+            yield Space(memory, self._regime())
+
+    def snapshot(self) -> Space:
+        """The address space with all its tables, of one moment; the guest is stopped while they are read."""
+        with self.stopped() as memory:
+            space = Space(memory, self._regime())
+            memory.fetch(space.tables())
+        return space
 
     def register(self, name: str) -> int:
         """The system register ``name`` of the stopped guest, by the name that QEMU's gdbstub has for it."""
         assert self._stub is not None, "the guest runs"
         return self._stub.read_register(name)
+
+    def _regime(self) -> Regime:
+        config = self._config
+        return x86_64_regime(self.register, config) if config else aarch64_regime(self.register)
 
     @contextmanager
     def _reading(self) -> Iterator[LiveMemory]:
@@ -162,12 +101,13 @@ class LiveGuest:
             self._memory = LiveMemory(self._stub, self._ram)
         else:
             self._qmp.execute("stop")
-            self._memory.forget()
+            self._memory.open()
         self._stub.select(self._vcpu)
         self._stub.physical(True)
         try:
             yield self._memory
         finally:
+            self._memory.close()
             self._stub.physical(False)
 
     def _find_arch(self) -> str:
@@ -222,15 +162,6 @@ class LiveGuest:
         except OSError as error:
             raise GuestGoneError(f"{name}: cannot connect: {error.strerror or error}") from error
         return self._undo.enter_context(GdbRemote(connection, name, self._timeout))
-
-
-def _ram(tree: str) -> list[Range]:
-    """What is RAM or ROM in the address space "memory", by QEMU's ``info mtree -f``."""
-    views = re.split(r"^FlatView #\d+$", tree, flags=re.MULTILINE)
-    view = next(
-        (view for view in views if re.search(r'^ AS "memory", root: system$', view, re.MULTILINE)), ""
-    )
-    return [Range(int(first, 16), int(last, 16)) for first, last in _READABLE.findall(view)]
 
 
 def _connect(address: str, timeout: float) -> socket.socket:
