@@ -15,6 +15,7 @@ from unikiln.image import find_pools, open_image, partitions
 from unikiln.image.build import BuildOptions, BuildResult, build
 from unikiln.image.mbr import read_cmdline
 from unikiln.image.reproducible import fixed_seed, newest, settle, source_date_epoch
+from unikiln.image.sources import SourceOptions
 from unikiln.zfs.pool import has_label
 
 MIB = 1 << 20
@@ -31,7 +32,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def make(source: Path, name: str, /, **options: object) -> BuildResult:
-    chosen: dict[str, object] = {"source": source, "output": source.parent / name, "arch": "aarch64"}
+    chosen: dict[str, object] = {
+        "sources": SourceOptions.of(source), "output": source.parent / name, "arch": "aarch64",
+    }  # fmt: skip
     return build(BuildOptions(**(chosen | options)))  # type: ignore[arg-type]
 
 

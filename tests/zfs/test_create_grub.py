@@ -10,6 +10,7 @@ import pytest
 
 from tests import judges
 from unikiln.image.build import BuildOptions, build
+from unikiln.image.sources import SourceOptions
 
 pytestmark = pytest.mark.judge("grub-fstest")
 
@@ -34,7 +35,7 @@ def pool(request: pytest.FixtureRequest, source: Path) -> tuple[Path, str]:
     """An image, and what GRUB calls the dataset in it."""
     layout, device = request.param
     image = source.parent / f"{layout}.raw"
-    build(BuildOptions(source=source, output=image, arch="aarch64", layout=layout))
+    build(BuildOptions(sources=SourceOptions.of(source), output=image, arch="aarch64", layout=layout))
     return image, f"{device}/zfs@"
 
 

@@ -1,7 +1,7 @@
 """What goes into an image: a tree of nodes, made by a source and written by a file system's writer.
 
 Names are bytes, as on disk. A hard link is one :class:`Node` reached by several names. File
-content stays on the host until the writer reads it from :attr:`Node.source`.
+content stays where it is until the writer reads it from :attr:`Node.source`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from unikiln.base.source import Source
 
 NO_XATTRS: dict[bytes, bytes] = {}
 """The attributes of nearly every node; shared to save memory, so never change it: replace it."""
@@ -20,7 +22,8 @@ class Node:
 
     ``mode`` is the whole ``st_mode``; ``size`` and times are in bytes and in nanoseconds since 1970;
     ``rdev`` is the host's device number of a device node; ``target`` is what a symbolic link says;
-    ``source`` is the host path that holds a regular file's content (None: no bytes, or all a hole);
+    ``source`` is what holds a regular file's content: a host path, or a
+    :class:`~unikiln.base.source.Content` (None: no bytes, or all a hole);
     ``link_key`` is the host's (device, inode) of a regular file with several names.
     """
 
@@ -34,7 +37,7 @@ class Node:
     size: int = 0
     xattrs: dict[bytes, bytes] = field(default_factory=lambda: NO_XATTRS)
     target: bytes = b""
-    source: str | bytes | None = None
+    source: Source = None
     link_key: tuple[int, int] | None = None
     children: dict[bytes, Node] = field(default_factory=dict)
 

@@ -108,9 +108,10 @@ def build(
     from unikiln.image.build import BuildOptions
     from unikiln.image.build import build as build_image
     from unikiln.image.reproducible import source_date_epoch
+    from unikiln.image.sources import SourceOptions
 
     options = BuildOptions(
-        source=source,
+        sources=SourceOptions.of(source),
         output=output,
         arch=(arch or _host_arch()).value,
         layout=layout.value,

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unikiln.base.atomic import replacing
 from unikiln.base.progress import QUIET, Progress
 from unikiln.base.tree import Node, totals, walk
-from unikiln.errors import HostError, UsageError
+from unikiln.errors import UsageError
 from unikiln.image import mbr
 from unikiln.image.container import create_image, format_of
-from unikiln.image.directory import file_key, scan
 from unikiln.image.growing import GrowingDevice, GrowingSlice
-from unikiln.image.manifest import read_tree
 from unikiln.image.partition import SECTOR
 from unikiln.image.reproducible import fixed_seed, newest, random_seed, settle
+from unikiln.image.sources import SourceOptions, assemble
 from unikiln.zfs.create import CreateOptions, CreateResult, create_pool
 
 
@@ -30,7 +29,7 @@ class BuildOptions:
     times; with either, the same input gives the same bytes.
     """
 
-    source: Path
+    sources: SourceOptions
     output: Path
     arch: str
     layout: str = "disk"
@@ -109,13 +108,7 @@ def _pool_start(options: BuildOptions) -> int:
 
 
 def _read_source(options: BuildOptions) -> Node:
-    # An image of an earlier build may stand in the very folder that is built from.
-    keys = [key for key in [file_key(options.output)] if key is not None]
-    if options.source.is_dir():
-        return scan(options.source, exclude=keys)
-    if not options.source.exists():
-        raise HostError(f"{options.source}: No such file or directory")
-    return read_tree(options.source, exclude=keys, time_ns=_nanoseconds(options.epoch))
+    return assemble(replace(options.sources, output=options.output, time_ns=_nanoseconds(options.epoch)))
 
 
 def _create_options(options: BuildOptions, tree: Node, start: int) -> CreateOptions:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from unikiln.base.size import round_up
-from unikiln.errors import HostError
+from unikiln.base.source import Source, data_ranges, read
 from unikiln.zfs.block_writer import Encoded, Policy, encode
 
 JOB_BYTES = 1 << 20
@@ -27,7 +27,7 @@ class Request(NamedTuple):
     """A regular file to be read: ``key`` comes back with its blocks."""
 
     key: int
-    source: str | bytes | None
+    source: Source
     size: int
 
 
@@ -116,7 +116,7 @@ def _ranges(request: Request, recordsize: int) -> Iterator[tuple[int, int, bool]
         yield 0, request.size, False
     else:
         position = 0
-        for start, end in _data_ranges(request):
+        for start, end in data_ranges(request.source, request.size):
             start = start // recordsize * recordsize
             if start > position:
                 yield position, start, True
@@ -129,31 +129,6 @@ def _ranges(request: Request, recordsize: int) -> Iterator[tuple[int, int, bool]
             yield position, request.size, True
 
 
-def _data_ranges(request: Request) -> Iterator[tuple[int, int]]:
-    """What the host says holds data (``lseek`` with SEEK_DATA and SEEK_HOLE)."""
-    handle = _open(request)
-    try:
-        position = 0
-        while position < request.size:
-            try:
-                start = os.lseek(handle, position, os.SEEK_DATA)
-            except OSError:
-                return
-            position = os.lseek(handle, start, os.SEEK_HOLE)
-            yield start, min(position, request.size)
-    finally:
-        os.close(handle)
-
-
-def _open(request: Request) -> int:
-    if request.source is None:
-        raise HostError("a file without a source has no content to open")
-    try:
-        return os.open(request.source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise HostError(f"{os.fsdecode(request.source)}: {error.strerror}") from error
-
-
 def _run(job: _Job, recordsize: int, policy: Policy) -> list[Blocks]:
     return [_encode_piece(piece, recordsize, policy) for piece in job.pieces]
 
@@ -163,7 +138,7 @@ def _encode_piece(piece: _Piece, recordsize: int, policy: Policy) -> Blocks:
     size = block_size(request.size, recordsize)
     if piece.hole:
         return Blocks(request.key, [], -(-piece.length // size), piece.length, piece.last)
-    data = _read(piece)
+    data = read(request.source, piece.offset, piece.length)
     blocks = [encode(_record(data, start, size), policy) for start in range(0, len(data), size)]
     return Blocks(request.key, blocks, 0, piece.length, piece.last)
 
@@ -172,22 +147,3 @@ def _record(data: bytes, start: int, size: int) -> bytes:
     if start == 0 and len(data) == size:
         return data
     return data[start : start + size].ljust(size, b"\0")
-
-
-def _read(piece: _Piece) -> bytes:
-    handle = _open(piece.request)
-    try:
-        data = os.pread(handle, piece.length, piece.offset)
-        while 0 < len(data) < piece.length:
-            more = os.pread(handle, piece.length - len(data), piece.offset + len(data))
-            if not more:
-                break
-            data += more
-    except OSError as error:
-        raise HostError(f"{os.fsdecode(piece.request.source or b'')}: {error.strerror}") from error
-    finally:
-        os.close(handle)
-    if len(data) < piece.length:
-        name = os.fsdecode(piece.request.source or b"")
-        raise HostError(f"{name}: became shorter while it was read", hint="build from a tree at rest")
-    return data
