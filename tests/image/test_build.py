@@ -138,7 +138,7 @@ def test_failure_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyP
         ({"size": 32 * MIB}, UsageError, "too small"),
         ({"layout": "pool", "cmdline": "x"}, UsageError, "command line"),
         ({"cmdline": "x" * 40_000}, UsageError, "40001 bytes"),
-        ({"source": Path("/nowhere/at/all")}, HostError, "/nowhere/at/all: No such file"),
+        ({"sources": SourceOptions.of("/nowhere/at/all")}, HostError, "/nowhere/at/all: No such file"),
         ({"output": Path("/nowhere/at/all.raw")}, HostError, "all.raw"),
         ({"output": Path("disk.what")}, UsageError, "suffix"),
     ],

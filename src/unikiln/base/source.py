@@ -83,7 +83,7 @@ def chunks(source: Source, size: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """``length`` bytes at ``offset`` of a file's content, which lie at ``start`` of the file that holds them."""
+    """``length`` bytes at ``offset`` of a file's content, that lie at ``start`` of what holds them."""
 
     offset: int
     start: int
@@ -149,7 +149,7 @@ def _pread(handle: int, offset: int, length: int) -> bytes:
 
 
 def _ranges(handle: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What the host says holds data between ``start`` and ``end`` (``lseek`` with SEEK_DATA and SEEK_HOLE)."""
+    """What holds data between ``start`` and ``end``, as the host says (``lseek`` with SEEK_DATA)."""
     while start < end:
         try:
             start = os.lseek(handle, start, os.SEEK_DATA)
