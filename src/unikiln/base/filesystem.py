@@ -6,7 +6,8 @@ Names are bytes, as the guest's are. Inodes are identified by their number (ZFS'
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 
 class Attributes(Protocol):
@@ -82,3 +83,32 @@ class FileSystem(Protocol):
 
     def inode(self, object: int) -> Inode:
         """The inode with that number."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAttributes:
+    """Attributes of a file system that keeps few of them: all else is root's, and of 1970.
+
+    ``block_size`` in bytes, ``blocks`` in units of 512.
+    """
+
+    mode: int
+    size: int
+    nlink: int
+    block_size: int
+    blocks: int
+    uid: int = 0
+    gid: int = 0
+    rdev: int = 0
+    atime_ns: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    crtime_ns: int = 0
+
+
+class NamedEntry(NamedTuple):
+    """A name in a directory; ``type`` is the mode's type nibble (``mode >> 12``)."""
+
+    name: bytes
+    object: int
+    type: int

@@ -10,13 +10,13 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
 
+from unikiln.base import lookup
+from unikiln.base.filesystem import NamedEntry as DirectoryEntry
 from unikiln.errors import (
     CorruptError,
     IsADirectoryInPoolError,
     NotADirectoryInPoolError,
-    PathNotFoundError,
     UnsupportedError,
     UsageError,
 )
@@ -35,19 +35,9 @@ from unikiln.zfs.zap import Zap, read_zap
 
 MASTER_NODE = 1
 _OBJECT_MASK = (1 << 48) - 1
-_LINKS_MAX = 40
-"""Symbolic links that one path may go through, as on Linux."""
 _TARGET_MAX = 1 << 16
 _XATTR_MAX = 16 << 20
 _READ_MAX = 4 << 30
-
-
-class DirectoryEntry(NamedTuple):
-    """A name in a directory; ``type`` is the mode's type nibble (``mode >> 12``)."""
-
-    name: bytes
-    object: int
-    type: int
 
 
 class FileSystem:
@@ -95,39 +85,7 @@ class FileSystem:
         :raises PathNotFoundError: no such name, or too many links
         :raises NotADirectoryInPoolError: the path goes through something else
         """
-        trail = [self.root]
-        names = _names(path)
-        names.reverse()
-        followed = 0
-        must_be_directory = path.endswith(b"/")
-        while names:
-            name = names.pop()
-            here = self._step(trail, name, path)
-            if here.is_symlink and (names or follow or must_be_directory):
-                followed += 1
-                trail.pop()
-                if followed > _LINKS_MAX:
-                    raise PathNotFoundError(f"{_show(path)}: too many levels of symbolic links")
-                target = here.readlink()
-                trail = trail[:1] if target.startswith(b"/") else trail
-                names += reversed(_names(target))
-        if must_be_directory and not trail[-1].is_directory:
-            raise NotADirectoryInPoolError(f"{_show(path)}: not a directory")
-        return trail[-1]
-
-    def _step(self, trail: list[Inode], name: bytes, path: bytes) -> Inode:
-        """Go from the end of ``trail`` to ``name``."""
-        here = trail[-1]
-        if not here.is_directory:
-            raise NotADirectoryInPoolError(f"{_show(path)}: not a directory on the way to {_show(name)}")
-        if name == b"..":
-            del trail[max(1, len(trail) - 1) :]
-            return trail[-1]
-        found = here.lookup(name)
-        if found is None:
-            raise PathNotFoundError(f"{_show(path)}: no such file or directory in {self.name}")
-        trail.append(found)
-        return found
+        return lookup.find(self.root, path, self.name, follow=follow)
 
 
 class Inode:
@@ -256,11 +214,3 @@ class Inode:
 def _unpacked(packed: bytes) -> dict[bytes, bytes]:
     pairs = nvlist.decode(packed)
     return {os.fsencode(name): value for name, value in pairs.items() if isinstance(value, bytes)}
-
-
-def _names(path: bytes) -> list[bytes]:
-    return [name for name in path.split(b"/") if name not in (b"", b".")]
-
-
-def _show(name: bytes) -> str:
-    return os.fsdecode(name)
