@@ -43,7 +43,7 @@ class View:
         found = expect(self.case, self.guest, self.ids, self.operation)
         triples = zip(self.real.entries, self.case.entries, found.result.entries, strict=True)
         entries = tuple(after ^ before ^ truth for (_, truth), (_, before), after in triples)
-        return Expectation(replace(found.result, entries=entries), found.outcome)
+        return replace(found, result=replace(found.result, entries=entries))
 
 
 class Reading(NamedTuple):
@@ -77,10 +77,11 @@ def _without_high_bits(view: View) -> View | None:
 
 
 def _without_dbm(view: View) -> View | None:
-    if view.operation.access is not Access.EXECUTE or not view.case.entries:
+    if view.operation.access is not Access.EXECUTE or not view.case.regime.hardware_dirty_state:
         return None
-    *tables, (pa, leaf) = view.case.entries
-    return replace(view, case=replace(view.case, entries=(*tables, (pa, leaf & ~bits.DBM))))
+    at = expect(view.case, view.guest, view.ids).leaf
+    entries = tuple((pa, value & ~bits.DBM if pa == at else value) for pa, value in view.case.entries)
+    return replace(view, case=replace(view.case, entries=entries))
 
 
 def _without_wxn(view: View) -> View | None:
@@ -106,6 +107,14 @@ def _without_offset(view: View) -> View | None:
     return replace(view, case=replace(view.case, regime=replace(regime, tcr=regime.tcr & ~_IPS | _IPS_48)))
 
 
+def _with_hpd(view: View) -> View | None:
+    regime = view.case.regime
+    if regime.config.hpds or not regime.parameters(view.upper).half.hpd:
+        return None
+    regime = replace(regime, config=replace(regime.config, hpds=True))
+    return replace(view, case=replace(view.case, regime=regime))
+
+
 def _as_store(view: View) -> View | None:
     return replace(view, operation=replace(view.operation, zeroes=False)) if view.operation.zeroes else None
 
@@ -123,19 +132,14 @@ def _does_nothing(view: View, expected: Expectation) -> Expectation | None:
     entries = tuple(value for _, value in view.real.entries)
     elr = view.guest.stub(view.real) + 8
     done = replace(expected.result, esr=SVC, elr=elr, far=0, entries=entries)
-    return Expectation(done, "cache completed")
+    return replace(expected, result=done, outcome="cache completed")
 
 
 def _makes_dirty(view: View, expected: Expectation) -> Expectation | None:
-    regime, entries = view.case.regime, expected.result.entries
     writes = view.operation.at and view.operation.access is Access.WRITE
-    if not writes or not regime.enabled or not expected.outcome.endswith("completed"):
+    if not writes or not view.case.regime.hardware_dirty_state or expected.outcome != "AT completed":
         return None
-    *tables, leaf = entries
-    if not regime.hardware_dirty_state or not leaf & bits.DBM:
-        return None
-    result = replace(expected.result, entries=(*tables, leaf & ~bits.AP_READ_ONLY))
-    return Expectation(result, expected.outcome)
+    return _with_leaf(view, expected, lambda leaf: leaf & ~bits.AP_READ_ONLY if leaf & bits.DBM else leaf)
 
 
 def _alignment_first(view: View, expected: Expectation) -> Expectation | None:
@@ -163,12 +167,18 @@ def _half_an_atomic(view: View, expected: Expectation) -> Expectation | None:
     refused_to_write = expected.outcome.startswith("data permission") and expected.result.esr & WNR
     if not reads_first or not refused_to_write or not view.case.regime.hardware_access_flag:
         return None
-    *tables, leaf = expected.result.entries
-    return Expectation(replace(expected.result, entries=(*tables, leaf | bits.AF)), expected.outcome)
+    return _with_leaf(view, expected, lambda leaf: leaf | bits.AF)
+
+
+def _with_leaf(view: View, expected: Expectation, change: Callable[[int], int]) -> Expectation:
+    """``expected`` with another value of the last entry that the walk reads."""
+    entries = zip(view.real.entries, expected.result.entries, strict=True)
+    changed = tuple(change(value) if pa == expected.leaf else value for (pa, _), value in entries)
+    return replace(expected, result=replace(expected.result, entries=changed))
 
 
 def _with_syndrome(expected: Expectation, esr: int) -> Expectation:
-    return Expectation(replace(expected.result, esr=esr), expected.outcome)
+    return replace(expected, result=replace(expected.result, esr=esr))
 
 
 READINGS = (
@@ -189,6 +199,11 @@ READINGS = (
         "PAN does not take part in a fetch, so what EL1 may write without PAN it may not execute with WXN; "
         "QEMU takes away first what PAN forbids, then executes what is left unwritable",
         _without_wxn,
+    ),
+    Reading(
+        "HPD for everyone",
+        "TCR_EL1.HPDn means nothing to a processor without FEAT_HPDS; QEMU heeds it all the same",
+        _with_hpd,
     ),
     Reading(
         "offset unchecked",

@@ -43,7 +43,9 @@ _OTHER_HALF_TSZ = 16
 
 EPD, TBI, HPD, TBID, E0PD = (7, 23), (37, 38), (41, 42), (51, 52), (55, 56)
 """Bits of TCR_EL1 for TTBR0 and TTBR1."""
-_A1, _AS = 1 << 22, 1 << 36
+_A1, _AS, _HA, _HD, _DS = 1 << 22, 1 << 36, 1 << 39, 1 << 40, 1 << 59
+_UNIMPLEMENTED = 0.05
+"""How often a bit is set that the processor does not know."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class Draft:
     def tsz_range(self) -> range:
         """The legal values of TnSZ."""
         config = self.config
-        wide = bool(self.tcr_flags >> 59 & 1) and self.granule in config.lpa2
+        wide = bool(self.tcr_flags & _DS) and self.granule in config.lpa2
         smallest = 12 if wide or (self.granule == 16 and config.lva) else 16
         largest = (47 if self.granule == 16 else 48) if config.ttst else 39
         return range(smallest, largest + 1)
@@ -138,18 +140,14 @@ class Draft:
 
     def _choose_tcr_flags(self) -> int:
         config = self.config
-        chances = [(_A1, 0.5), (_AS, 0.5), (self.bit(TBI), 0.4)]
-        if config.hpds:
-            chances.append((self.bit(HPD), 0.25))
-        if config.hafdbs:
-            chances.append((1 << 39, 0.35))
-        if config.hafdbs > 1:
-            chances.append((1 << 40, 0.5))
-        if config.lpa2:
-            chances.append((1 << 59, 0.4))
-        if config.e0pd:
-            chances.append((self.bit(TBID), 0.2))
-        return sum(bit for bit, probability in chances if self.chance(probability))
+        chances = [(_A1, True, 0.5), (_AS, True, 0.5), (self.bit(TBI), True, 0.4)]
+        chances += [(self.bit(HPD), config.hpds, 0.25), (self.bit(TBID), config.e0pd, 0.2)]
+        chances += [
+            (_HA, config.hafdbs > 0, 0.35),
+            (_HD, config.hafdbs > 1, 0.5),
+            (_DS, bool(config.lpa2), 0.4),
+        ]
+        return sum(bit for bit, has, often in chances if self.chance(often if has else _UNIMPLEMENTED))
 
     def _layout(self) -> Layout:
         layout = self.parameters.layout
@@ -230,7 +228,7 @@ class Draft:
         if self.operation.access is Access.EXECUTE:
             value &= ~(bits.UXN | bits.PXN)
             return value | bits.AP_READ_ONLY
-        if self.operation.access is Access.WRITE and not (value & bits.DBM and self.tcr_flags >> 40 & 1):
+        if self.operation.access is Access.WRITE and not (value & bits.DBM and self.tcr_flags & _HD):
             value &= ~bits.AP_READ_ONLY
         wants_el0 = not self.privileged or self.operation.unprivileged or "e0" in self.operation.name
         return value | bits.AP_EL0 if wants_el0 else value & ~bits.AP_EL0 if self.pan else value

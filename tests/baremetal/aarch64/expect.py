@@ -42,10 +42,11 @@ class UnjudgeableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The result, and the name of what happens."""
+    """The result, the name of what happens, and where the last entry is that the walk reads; 0 for none."""
 
     result: Result
     outcome: str
+    leaf: int
 
 
 class CaseMemory:
@@ -102,6 +103,7 @@ class _Expecting:
         self._memory = CaseMemory(case, guest.symbols["arena"])
         window = guest.symbols["window"]
         self._window = range(window, window + WINDOW_BYTES)
+        self._leaf = 0
 
     def expectation(self) -> Expectation:
         """What happens."""
@@ -110,6 +112,7 @@ class _Expecting:
         for number, request in enumerate(operation.requests(privileged=case.privileged, pan=case.pan)):
             outcome = walk(self._memory, case.regime, case.va, request)
             self._memory.apply(outcome.changes)
+            self._leaf = outcome.entries[-1].pa if outcome.entries else 0
             result = replace(result, entries=self._memory.entries(case))
             if isinstance(outcome, Fault):
                 return self._fault(result, outcome, number)
@@ -127,6 +130,9 @@ class _Expecting:
         vector = VECTOR_SAME if case.privileged else VECTOR_LOWER
         return Result(vector, 0, 0, 0, 0, case.x1, case.x2, 0, at_probe, ())
 
+    def _outcome(self, result: Result, outcome: str) -> Expectation:
+        return Expectation(result, f"{self._family} {outcome}", self._leaf)
+
     @property
     def _family(self) -> str:
         if self._operation.at:
@@ -139,7 +145,7 @@ class _Expecting:
         """The stub came to its SVC."""
         assert par is not None
         elr = self._pc + 4 * (self._operation.instructions + 1)
-        return Expectation(replace(result, esr=SVC, elr=elr, par=par), f"{self._family} {outcome}")
+        return self._outcome(replace(result, esr=SVC, elr=elr, par=par), outcome)
 
     def _translated(self, result: Result, found: Translation) -> Expectation:
         if not self._operation.at:
@@ -161,7 +167,7 @@ class _Expecting:
         """The stub's instruction ``number`` took an abort."""
         elr = self._pc + 4 * number
         far = elr if self._operation.access is Access.EXECUTE else self._case.va
-        return Expectation(replace(result, esr=esr, elr=elr, far=far), f"{self._family} {outcome}")
+        return self._outcome(replace(result, esr=esr, elr=elr, far=far), outcome)
 
     def _reached(self, result: Result, pa: int, request: Request) -> Expectation:
         operation = self._operation
@@ -172,8 +178,7 @@ class _Expecting:
         if pa not in self._window or pa + length - 1 not in self._window:
             raise UnjudgeableError
         if operation.access is Access.EXECUTE:
-            arrived = replace(result, esr=SVC | svc_immediate(pa), elr=self._pc + 4)
-            return Expectation(arrived, "instruction completed")
+            return self._outcome(replace(result, esr=SVC | svc_immediate(pa), elr=self._pc + 4), "completed")
         return self._completed(self._accessed(result, pa, length))
 
     def _accessed(self, result: Result, pa: int, length: int) -> Result:

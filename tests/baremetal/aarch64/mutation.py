@@ -159,9 +159,7 @@ def walks_disabled(draft: Draft) -> bool:
 
 
 def closed_to_el0(draft: Draft) -> bool:
-    """E0PDn is set."""
-    if not draft.config.e0pd:
-        return False
+    """E0PDn is set, which closes only if the processor has it."""
     draft.tcr_flags |= draft.bit(E0PD)
     return True
 

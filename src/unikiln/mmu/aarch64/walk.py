@@ -76,15 +76,19 @@ def _shut(parameters: Parameters, regime: Regime, request: Request) -> bool:
 
 def _untagged(va: int, parameters: Parameters, request: Request) -> int:
     """``va`` with the top byte that TBI ignores made a copy of bit 55; TBID keeps it for instructions."""
-    half = parameters.half
-    if not half.tbi or (half.tbid and request.access is Access.EXECUTE):
+    if not _ignores_tag(parameters, request):
         return va
     return va | _TAG if va >> 55 & 1 else va & ~_TAG
 
 
+def _ignores_tag(parameters: Parameters, request: Request) -> bool:
+    half = parameters.half
+    return half.tbi and not (half.tbid and request.access is Access.EXECUTE)
+
+
 def _flat(regime: Regime, va: int, request: Request) -> Translation | Fault:
     """With the MMU off, addresses are physical; data is Device-nGnRnE."""
-    address = va & ~_TAG if regime.parameters(bool(va >> 55 & 1)).half.tbi else va
+    address = va & ~_TAG if _ignores_tag(regime.parameters(bool(va >> 55 & 1)), request) else va
     if address >> regime.config.pa_bits:
         return Fault(FaultKind.ADDRESS_SIZE, 0, va, request)
     if request.zeroes or _misaligned(va, request):
