@@ -127,6 +127,7 @@ def test_52_bit_addresses(value: int, level: int, granule: int, address: int) ->
     assert any(f"{address:#x}" in field.meaning for field in fields)
     assert f"{address:#x}" in summary(value, level, granule=granule, wide=True)
     names = {field.name for field in fields}
+    assert names & {"OA[49:12]", "OA[49:14]", "OA[47:16]", "OA[47:29]", "NLTA[49:12]"}
     assert ("SH" in names) is (granule == 16)
 
 
@@ -147,6 +148,54 @@ def test_contiguous_runs(granule: int, level: int, said: str) -> None:
     value = 0x4000_0000 | bits.CONTIGUOUS | (bits.LEAF if level == 3 else bits.VALID)
     assert meanings(value, level, granule=granule)["contiguous"].startswith(said)
     assert meanings(value & ~bits.CONTIGUOUS, level, granule=granule)["contiguous"] == "stands alone"
+
+
+def test_fields_of_a_block_and_of_a_table_stand_where_the_manual_says() -> None:
+    """Tables D8-50 and D8-52."""
+    block = [(field.name, field.bits) for field in describe(bits.VALID, 2)][:-2]
+    assert block[5:] == [
+        ("software", "55"),
+        ("UXN", "54"),
+        ("PXN", "53"),
+        ("contiguous", "52"),
+        ("DBM", "51"),
+        ("GP", "50"),
+        ("OA[47:21]", "47:21"),
+        ("nT", "16"),
+        ("nG", "11"),
+        ("AF", "10"),
+        ("SH", "9:8"),
+        ("AP[2:1]", "7:6"),
+        ("NS", "5"),
+        ("AttrIndx", "4:2"),
+        ("type", "1:0"),
+    ]
+    table = [(field.name, field.bits) for field in describe(bits.LEAF, 2) if field.name != "ignored"]
+    assert table == [
+        ("NSTable", "63"),
+        ("APTable", "62:61"),
+        ("UXNTable", "60"),
+        ("PXNTable", "59"),
+        ("NLTA[47:12]", "47:12"),
+        ("AF", "10"),
+        ("type", "1:0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "clear", "set_"),
+    [
+        (bits.NG, "nG", "global", "not global"),
+        (bits.AF, "AF", "the next access faults", "accessed"),
+        (bits.UXN, "UXN", "EL0 may execute", "EL0 may not execute"),
+        (bits.PXN, "PXN", "EL1 may execute", "EL1 may not execute"),
+        (bits.GUARDED, "GP", "branches may land anywhere", "branches land on BTI only"),
+        (bits.DBM, "DBM", "hardware leaves AP[2] alone", "writable and dirty"),
+    ],
+)
+def test_flags_mean_what_they_are(flag: int, name: str, clear: str, set_: str) -> None:
+    assert meanings(bits.LEAF, 3)[name].startswith(clear)
+    assert meanings(bits.LEAF | flag, 3)[name].startswith(set_)
 
 
 def test_there_are_no_runs_of_the_largest_blocks() -> None:

@@ -22,6 +22,46 @@ def test_the_classes_are_those_of_the_manual() -> None:
     assert all(exception_class(code).name == "reserved" for code in reserved)
 
 
+MANUAL = {
+    (0x01,): "CV 24, COND 23:20, RN 9:5, RV 2, TI 1:0",
+    (0x03, 0x05, 0x08): "CV 24, COND 23:20, Opc2 19:17, Opc1 16:14, CRn 13:10, Rt 9:5, CRm 4:1, Direction 0",
+    (0x04, 0x0C): "CV 24, COND 23:20, Opc1 19:16, Rt2 14:10, Rt 9:5, CRm 4:1, Direction 0",
+    (0x06,): "CV 24, COND 23:20, imm8 19:12, Rn 9:5, Offset 4, AM 3:1, Direction 0",
+    (0x07,): "CV 24, COND 23:20",
+    (0x0D,): "BTYPE 1:0",
+    (0x11, 0x12, 0x15, 0x16, 0x17): "imm16 15:0",
+    (0x13,): "CV 24, COND 23:20, CCKNOWNPASS 19",
+    (0x14,): "Op0 21:20, Op2 19:17, Op1 16:14, CRn 13:10, Rt 9:6, CRm 4:1, Direction 0",
+    (0x18,): "Op0 21:20, Op2 19:17, Op1 16:14, CRn 13:10, Rt 9:5, CRm 4:1, Direction 0",
+    (0x1A,): "ERET 1, ERETA 0",
+    (0x1C,): "DnI 1, BnA 0",
+    (0x1D,): "SMTC 2:0",
+    (0x1E,): "S2PTW 21, InD 20, GPCSC 19:14, VNCR 13, CM 8, S1PTW 7, WnR 6, xFSC 5:0",
+    (0x20, 0x21): "PFV 14, SET 12:11, FnV 10, EA 9, S1PTW 7, IFSC 5:0",
+    (0x24, 0x25): "ISV 24, SAS 23:22, SSE 21, SRT 20:16, WU 17:16, FnP 15, SF 15, AR 14, PFV 14, LST 12:11, "
+    "SET 12:11, FnV 10, EA 9, CM 8, S1PTW 7, WnR 6, DFSC 5:0",
+    (0x27,): "MemInst 24, isSETG 23, Options 22:19, FromEpilogue 18, FormatOption 17:16, destreg 14:10, "
+    "srcreg 9:5, sizereg 4:0",
+    (0x28, 0x2C): "TFV 23, VECITR 10:8, IDF 7, IXF 4, UFF 3, OFF 2, DZF 1, IOF 0",
+    (0x2D,): "ExType 23:20, Raddr 14:10, Rn 9:5, Rvalue 9:5, IT 4:0",
+    (0x2F,): "IDS 24, ELS 18, WU 17:16, VFV 15, PFV 14, IESB 13, AET 12:10, EA 9, WnRV 7, WnR 6, DFSC 5:0",
+    (0x30, 0x31, 0x3A): "IFSC 5:0",
+    (0x32, 0x33): "ISV 24, EX 6, IFSC 5:0",
+    (0x34, 0x35): "WPT 23:18, WPTV 17, WPF 16, FnP 15, FnV 10, CM 8, WnR 6, DFSC 5:0",
+    (0x38, 0x3C): "Comment 15:0",
+    (0x3D,): "FSC 5:1, SYNC 0",
+}
+"""Names and places of the fields of ISS, read by a script from the manual's text, ESR_EL1 to ESR_EL3."""
+
+
+@pytest.mark.parametrize(("ec", "text"), [(ec, text) for row, text in MANUAL.items() for ec in row])
+def test_fields_are_those_of_the_manual(ec: int, text: str) -> None:
+    ours = {f"{spec.name} {spec.bits}" for spec in EXCEPTION_CLASSES[ec].fields if spec.low < 25}
+    of_el2 = {"TopLevel 21", "VNCR 13"} if ec != 0x1E else set()
+    undescribed = {"ISS 23:0"}  # an SError's, if IDS is 1
+    assert ours - of_el2 - undescribed == set(text.split(", "))
+
+
 @pytest.mark.parametrize(
     ("esr", "sentence"),
     [
@@ -38,6 +78,10 @@ def test_the_classes_are_those_of_the_manual() -> None:
         (0xBE000411, "asynchronous SError, unrecoverable state (UEU)"),
         # Made as the manual says.
         (0x06000001 | 0xE << 20, "WFE was trapped"),
+        (0x06000066 | 0xE << 20, "WFIT was trapped"),
+        (0x0FE00061, "MRC or VMRS, a read, of coproc 15, was trapped"),
+        (0x13E00060, "MCRR, a write, of coproc 15, was trapped"),
+        (0x1BE00005, "LDC, a read from memory, was trapped"),
         (0x1FE00000, "SVE, SIMD or floating point, which CPACR_EL1.FPEN or its like disables"),
         (0x2A000002, "LD64B or ST64B was trapped"),
         (0x3A000000, "illegal execution state"),
@@ -51,6 +95,10 @@ def test_the_classes_are_those_of_the_manual() -> None:
         (0x7A000028 | 0xD << 14, "data access failed the granule protection check: granule protection fault"),
         (0x9F000000, "SET: a set found registers of the other option (FEAT_MOPS)"),
         (0xB2800012, "trapped floating-point exception: divide by zero, inexact"),
+        (
+            0xB280008D,
+            "trapped floating-point exception: invalid operation, overflow, underflow, input denormal",
+        ),
         (0xB2000012, "trapped floating-point exception; which one is not told"),
         (0xB6000001, "guarded control stack exception: data check"),
         (0xC2000022, "hardware breakpoint at EL0"),
@@ -58,6 +106,8 @@ def test_the_classes_are_those_of_the_manual() -> None:
         (0xD2000062, "a write at EL0 hit watchpoint"),
         (0xD60E0122, "cache maintenance at EL1 hit watchpoint 3"),
         (0xE200BEEF, "BKPT #0xbeef of AArch32"),
+        (0xF20009FF, "breakpoint instruction: BRK #0x9ff (Linux: KASAN)"),
+        (0xF2000900, "breakpoint instruction: BRK #0x900 (Linux: KASAN)"),
         (0xF20003E8, "breakpoint instruction: BRK #0x3e8 (__builtin_trap() of GCC)"),
         (0xF200002A, "breakpoint instruction: BRK #0x2a"),
         (0xF6000000, "profiling exception: PMU"),

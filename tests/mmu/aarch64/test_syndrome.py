@@ -142,6 +142,7 @@ def test_every_status_makes_a_sentence(code: int) -> None:
         (0x96000047, 0xFFFF_0000_1223_3C40, "the faulting address, in the half of TTBR1_EL1"),
         (0x92000006, 0x18, "the faulting address, in the half of TTBR0_EL1"),
         (0x92000011, 0x0A00_FFFF_1234_5678, "half of TTBR0_EL1, with 0x0a in the top byte"),
+        (0x92000011, 0xFF00_0000_1234_5678, "half of TTBR0_EL1, with 0xff in the top byte"),
         (0x96000610, 0, "not valid: FnV is 1"),
         (0x8A000000, 0x6B6B_6B6B_6B6B_6B6B, "the faulting address, in the half of TTBR0_EL1, with 0x6b"),
         (0x56000000, 0, "unknown: this exception does not set it"),
@@ -154,6 +155,11 @@ def test_the_fault_address(esr: int, far: int, meaning: str) -> None:
     field = Syndrome.decode(esr).far_field(far)
     assert field[:3] == ("FAR_EL1", "63:0", far)
     assert meaning in field.meaning
+
+
+def test_an_address_without_a_tag() -> None:
+    assert Syndrome.decode(0x96000011).far_field(0xFFFF_0000_1234_5678).meaning.endswith("half of TTBR1_EL1")
+    assert Syndrome.decode(0x96000011).far_field(0x1234_5678).meaning.endswith("half of TTBR0_EL1")
 
 
 def test_encoding_gives_what_the_processor_reports() -> None:

@@ -155,10 +155,9 @@ class Syndrome:
             return "unknown: this exception does not set it"
         if self.ec in _SET_FAR and self.ec != EC_PC_ALIGNMENT and self.fnv:
             return "not valid: FnV is 1"
-        half = "TTBR1_EL1" if far >> 55 & 1 else "TTBR0_EL1"
-        top = far >> 56
-        tag = f", with {top:#04x} in the top byte" if top not in (0, 0xFF) else ""
-        return f"the faulting address, in the half of {half}{tag}"
+        upper, top = far >> 55 & 1, far >> 56
+        tag = f", with {top:#04x} in the top byte" if top != 0xFF * upper else ""
+        return f"the faulting address, in the half of TTBR{upper}_EL1{tag}"
 
     def _sets_far(self) -> bool:
         fields = {field.name: field.value for field in self.fields()}
