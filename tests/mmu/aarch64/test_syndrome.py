@@ -112,9 +112,9 @@ def test_aborts_decode_as_linux_decoded_them(esr: int, ec: int, values: dict[str
             0x960000D7,
             "a store at EL1 got an external abort on the table walk, level 3; stage 2 faulted",
         ),
-        (0x93830007, "a load of 4 bytes, W3, at EL0 found no valid entry, level 3"),
-        (0x93C78046, "a store of 8 bytes, X7, at EL0 found no valid entry, level 2"),
-        (0x93DF8047, "a store of 8 bytes, XZR, at EL0 found no valid entry, level 3"),
+        (0x93830007, "a word load (W3) at EL0 found no valid entry, level 3"),
+        (0x93C78046, "a doubleword store (X7) at EL0 found no valid entry, level 2"),
+        (0x93DF8047, "a doubleword store (XZR) at EL0 found no valid entry, level 3"),
         (0x92001007, "an LD64B or ST64B at EL0 found no valid entry, level 3"),
         (
             0x1009600000F,

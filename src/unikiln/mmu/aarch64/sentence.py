@@ -77,7 +77,7 @@ def _access(fields: Fields) -> str:
     if not _is_set(fields, "ISV"):
         return f"a {name}"
     register = fields["SRT"].meaning.replace("X", "X" if fields["SF"].value else "W", 1)
-    return f"a {name} of {1 << fields['SAS'].value} bytes, {register},"
+    return f"a {fields['SAS'].meaning} {name} ({register})"
 
 
 def _exception_level(fields: Fields) -> str:
