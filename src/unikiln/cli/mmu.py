@@ -11,6 +11,7 @@ _VERBS = (
     ("x86-error", "Explain the error code of an x86-64 page fault."),
     ("walk", "Translate an address in a dump or a live guest, entry by entry."),
     ("map", "Show what a dump or a live guest maps, merged into runs."),
+    ("hot", "Show where a live guest touches memory, over time; or what a dump touched."),
 )
 
 GROUP = Group(

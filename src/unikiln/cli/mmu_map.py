@@ -11,10 +11,19 @@ import typer
 from unikiln.base.size import format_size
 from unikiln.cli.common import JsonOption
 from unikiln.cli.mmu_attributes import attribute_record, shareability
-from unikiln.cli.mmu_source import Source, VerboseOption, open_source, takes_source, tell_pause
+from unikiln.cli.mmu_source import (
+    RangeOption,
+    Source,
+    VerboseOption,
+    open_source,
+    parse_range,
+    takes_source,
+    tell_pause,
+    user_or_kernel,
+)
 from unikiln.cli.number import parse_number
 from unikiln.cli.output import print_json
-from unikiln.errors import MmuError, UsageError
+from unikiln.errors import MmuError
 
 if TYPE_CHECKING:
     from unikiln.mmu.space import Mapping, Space
@@ -28,10 +37,7 @@ Filter = Callable[["Mapping"], bool]
 @takes_source
 def map(  # the verb's name
     source: Source,
-    range_: Annotated[
-        str | None,
-        typer.Option("--range", metavar="A-B", help="Only what overlaps these addresses, both included."),
-    ] = None,
+    range_: RangeOption = None,
     pa: Annotated[
         str | None,
         typer.Option("--pa", metavar="ADDRESS", help="Only the addresses that lead to this physical one."),
@@ -56,9 +62,7 @@ def map(  # the verb's name
 
     Look at a dump with --memory and the registers, or at a live guest with --qmp.
     """
-    if user and kernel:
-        raise UsageError("--user and --kernel leave nothing")
-    filters = _filters(user=user, kernel=kernel, accessed=accessed, dirty=dirty)
+    filters = _filters(user=user_or_kernel(user, kernel), accessed=accessed, dirty=dirty)
     filters += [_allows(rights) for rights, on in (("w", writable), ("x", executable), ("wx", wx)) if on]
     if range_ is not None:
         filters.append(_overlaps(range_))
@@ -95,10 +99,9 @@ def _collect(space: Space, target: int | None, physical: bool) -> tuple[list[Fou
     return found, None
 
 
-def _filters(*, user: bool, kernel: bool, accessed: bool, dirty: bool) -> list[Filter]:
+def _filters(*, user: bool | None, accessed: bool, dirty: bool) -> list[Filter]:
     chosen: list[tuple[bool, Filter]] = [
-        (user, lambda mapping: mapping.is_user),
-        (kernel, lambda mapping: not mapping.is_user),
+        (user is not None, lambda mapping: mapping.is_user == user),
         (accessed, lambda mapping: mapping.run.accessed > 0),
         (dirty, lambda mapping: mapping.run.dirty > 0),
     ]
@@ -110,10 +113,7 @@ def _allows(rights: str) -> Filter:
 
 
 def _overlaps(text: str) -> Filter:
-    first, dash, last = text.partition("-")
-    if not dash:
-        raise UsageError(f"{text!r} is no range", hint="such as 0x400000-0x4fffff")
-    low, high = (parse_number(each, what="--range") for each in (first, last))
+    low, high = parse_range(text)
     return lambda mapping: mapping.run.va <= high and mapping.last >= low
 
 

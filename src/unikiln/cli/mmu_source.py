@@ -62,6 +62,10 @@ class Source:
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell how long a live guest was stopped.")
 ]
+RangeOption = Annotated[
+    str | None,
+    typer.Option("--range", metavar="A-B", help="Only what lies at these addresses, both included."),
+]
 
 
 class Place(Protocol):
@@ -72,8 +76,8 @@ class Place(Protocol):
     def look(self) -> AbstractContextManager[Space]:
         """The address space as it is now, and stands still for the block."""
 
-    def snapshot(self) -> Space:
-        """The address space with all its tables."""
+    def snapshot(self, regime: Regime | None = None) -> Space:
+        """The address space with all its tables: that of ``regime``, or the present one."""
 
 
 def takes_source(verb: Callable[..., None]) -> Callable[..., None]:
@@ -122,6 +126,30 @@ def open_source(source: Source) -> Iterator[Place]:
         yield guest
 
 
+def parse_range(text: str) -> tuple[int, int]:
+    """The two addresses of ``--range``.
+
+    :raises UsageError: it is no range
+    """
+    first, dash, last = text.partition("-")
+    if not dash:
+        raise UsageError(f"{text!r} is no range", hint="such as 0x400000-0x4fffff")
+    low, high = (parse_number(each, what="--range") for each in (first, last))
+    if low > high:
+        raise UsageError(f"{text!r} is no range", hint="the lower address comes first")
+    return low, high
+
+
+def user_or_kernel(user: bool, kernel: bool) -> bool | None:
+    """What ``--user`` and ``--kernel`` leave: True, False, or None for everything.
+
+    :raises UsageError: both are given
+    """
+    if user and kernel:
+        raise UsageError("--user and --kernel leave nothing")
+    return True if user else False if kernel else None
+
+
 def tell_pause(place: Place, verbose: bool) -> None:
     """Tell how long the last look stopped the guest, if one wants to know."""
     if verbose and place.paused:
@@ -146,7 +174,7 @@ class _StillPlace:
     def look(self) -> AbstractContextManager[Space]:
         return nullcontext(self._space)
 
-    def snapshot(self) -> Space:
+    def snapshot(self, regime: Regime | None = None) -> Space:
         return self._space
 
 

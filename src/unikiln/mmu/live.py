@@ -77,10 +77,14 @@ class LiveGuest:
         with self.stopped() as memory:
             yield Space(memory, self._regime())
 
-    def snapshot(self) -> Space:
-        """The address space with all its tables, of one moment; the guest is stopped while they are read."""
+    def snapshot(self, regime: Regime | None = None) -> Space:
+        """The address space with all its tables, of one moment; the guest is stopped while they are read.
+
+        It is that of ``regime``, if the processor may have switched to another one since. It lasts until the
+        guest is looked at again.
+        """
         with self.stopped() as memory:
-            space = Space(memory, self._regime())
+            space = Space(memory, regime or self._regime())
             memory.fetch(space.tables())
         return space
 

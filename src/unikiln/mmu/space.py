@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from unikiln.errors import MmuError
 from unikiln.mmu.aarch64 import fault as arm_fault
 from unikiln.mmu.aarch64 import regime as arm
 from unikiln.mmu.aarch64.descriptor import ATTR_INDX_SHIFT
 from unikiln.mmu.aarch64.walk import walk as arm_walk
 from unikiln.mmu.layout import Layout, Tables
+from unikiln.mmu.leaves import Leaves
 from unikiln.mmu.memory import Mask, Memory, Words
 from unikiln.mmu.request import Request
 from unikiln.mmu.runs import Run, mappings
@@ -22,6 +25,7 @@ from unikiln.mmu.x86 import regime as x86
 from unikiln.mmu.x86.walk import walk as x86_walk
 
 Regime = arm.Regime | x86.Regime
+NO_RIGHTS = "---"
 Fault = arm_fault.Fault | x86_fault.Fault
 
 
@@ -45,7 +49,7 @@ class Mapping(NamedTuple):
     @property
     def is_user(self) -> bool:
         """Whether EL0 or ring 3 may do anything with it."""
-        return self.attributes.user != "---"
+        return self.attributes.user != NO_RIGHTS
 
     def allows(self, *rights: str) -> bool:
         """Whether one level of privilege, either, has all of ``rights``: letters of ``rwx``."""
@@ -102,6 +106,14 @@ class Space:
         """What a leaf allows and is; ``effective``: with what the tables above it restrict."""
         found = _attributes(self.regime, bool(layout.first_va), level, effective)
         return found if self.mair_known else _without_type(found, effective)
+
+    def user_may(self, layout: Layout, found: Leaves) -> Mask:
+        """For each leaf, whether EL0 or ring 3 may do anything with it."""
+        level = layout.last_level
+        kept = found.effective & np.uint64(layout.attributes_at(level))
+        values, at = np.unique(kept, return_inverse=True)
+        may = [self.attributes(layout, level, value).user != NO_RIGHTS for value in values.tolist()]
+        return np.array(may, dtype=np.bool_)[at]
 
     def mappings(self, start: int = 0, end: int = 1 << 64, *, by_address: bool = False) -> Iterator[Mapping]:
         """All that is mapped in ``start`` .. ``end``, in order; ``by_address``: physically contiguous each.
