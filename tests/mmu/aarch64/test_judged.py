@@ -88,8 +88,7 @@ def test_a_wrong_model_is_found_out(judge: Judge, monkeypatch: pytest.MonkeyPatc
     guest, ids = judge
     monkeypatch.setattr("unikiln.mmu.aarch64.walk.permits", lambda *_, **__: True)
     wrong = put(guest, list(questions(guest, ids, SEED, 500)))
-    assert wrong
-    assert {_unfamiliar(question) for question, _ in wrong} <= {"completed", "external abort"}
-    text = difference(*wrong[0])
+    assert "completed" in {_unfamiliar(question) for question, _ in wrong}
+    text = "\n".join(difference(question, got) for question, got in wrong)
     assert "permission fault" in text
     assert "ttbr0" in text
