@@ -1,10 +1,8 @@
-"""Sources of files, containers and partition tables of disk images."""
+"""Sources of files, containers, partition tables and file systems of disk images."""
 
 from __future__ import annotations
 
 from unikiln.image.container import create_image, format_of, open_image
-from unikiln.image.directory import scan
-from unikiln.image.manifest import read_tree
 from unikiln.image.partitions import FoundPool, Partition, find_pools, only_pool, partitions
 
 __all__ = [
@@ -16,6 +14,4 @@ __all__ = [
     "only_pool",
     "open_image",
     "partitions",
-    "read_tree",
-    "scan",
 ]
