@@ -15,7 +15,7 @@ from unikiln.mmu.translation import Translation, Visited
 from unikiln.mmu.x86 import entry as bits
 from unikiln.mmu.x86 import error_code
 from unikiln.mmu.x86.fault import Fault, FaultKind
-from unikiln.mmu.x86.permission import Control, Denial, denial, key_denies, restricted
+from unikiln.mmu.x86.permission import Control, Denial, attributes, denial, key_denies, restricted
 from unikiln.mmu.x86.regime import Regime
 
 
@@ -24,17 +24,15 @@ def walk(memory: Memory, regime: Regime, va: int, request: Request) -> Translati
     parameters = regime.parameters
     for layout in (parameters.lower, parameters.upper):
         if layout.covers(va):
-            return _Walk(memory, regime, layout, parameters.control, va, request).run(regime.root)
+            return _Walk(memory, layout, parameters.control, va, request).run(regime.root)
     return Fault(FaultKind.NON_CANONICAL, 0, va, request)
 
 
 class _Walk:
     """One walk: what it read, and what it would write."""
 
-    def __init__(
-        self, memory: Memory, regime: Regime, layout: Layout, control: Control, va: int, request: Request
-    ) -> None:
-        self._memory, self._regime, self._layout, self._control = memory, regime, layout, control
+    def __init__(self, memory: Memory, layout: Layout, control: Control, va: int, request: Request) -> None:
+        self._memory, self._layout, self._control = memory, layout, control
         self._va, self._request = va, request
         self._entries: list[Visited] = []
         self._changes: dict[int, Visited] = {}
@@ -80,9 +78,7 @@ class _Walk:
         size = self._layout.size(level)
         pa = self._layout.output_address(value) & -size | self._va & size - 1
         entries, changes = self._seen()
-        return Translation(
-            self._va, pa, size, entries, self._regime.attributes(effective, level=level), changes
-        )
+        return Translation(self._va, pa, size, entries, attributes(effective, level, self._control), changes)
 
     def _page_fault(self, kind: FaultKind, code: int, reason: Denial | None = None) -> Fault:
         request, control = self._request, self._control
