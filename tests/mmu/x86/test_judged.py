@@ -15,8 +15,8 @@ from tests.baremetal.x86_64.cases import ROOTS
 from tests.baremetal.x86_64.deviations import DEVIATIONS
 from unikiln.mmu.x86.config import MAX, PRESETS
 
-SEED = int(os.environ.get("UNIKILN_JUDGE_SEED", "1"))
-CASES = int(os.environ.get("UNIKILN_JUDGE_CASES", "25000"))
+SEED = int(os.environ.get("UNIKILN_MMU_SEED", "1"))
+CASES = int(os.environ.get("UNIKILN_MMU_CASES", "25000"))
 
 # QEMU's emulation has no PCID.
 MAX_46 = Processor("max,phys-bits=46", replace(MAX, pa_bits=46, pcid=False))
@@ -63,7 +63,7 @@ def test_qemu_and_the_model_agree(
     for deviation in DEVIATIONS:
         print(f"{verdict.deviations[deviation.name]:6} {deviation.name}: {deviation.reason}")
     assert verdict.config == processor.config
-    assert not verdict.differences, f"UNIKILN_JUDGE_SEED={SEED}\n" + "\n".join(verdict.differences)
+    assert not verdict.differences, f"UNIKILN_MMU_SEED={SEED}\n" + "\n".join(verdict.differences)
     assert verdict.words == 0, "an entry or data that no case looked at is not as the model has it"
     assert {name for name, cases in verdict.met.items() if cases >= CASES // 500} >= met, verdict.met
     assert set(verdict.deviations) == deviations
