@@ -29,12 +29,16 @@ class FileSystem(StrEnum):
     """What is in the image's partition."""
 
     zfs = "zfs"
+    rofs = "rofs"
+    ramfs = "ramfs"
+    virtiofs = "virtiofs"
 
 
 class Layout(StrEnum):
-    """What is around the pool."""
+    """What is around the file system."""
 
     disk = "disk"
+    bare = "bare"
     pool = "pool"
 
 
@@ -75,12 +79,25 @@ def build(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="IMAGE", help="The image to make.")],
     arch: Annotated[Arch | None, typer.Option(help="Architecture; default: this host's.")] = None,
-    fs: Annotated[FileSystem, typer.Option(help="File system.")] = FileSystem.zfs,
+    fs: Annotated[
+        FileSystem,
+        typer.Option(help="File system; ramfs: the bootfs that a kernel unpacks, virtiofs: a folder."),
+    ] = FileSystem.zfs,
     layout: Annotated[
-        Layout, typer.Option(help="An MBR with the pool in partition 2, or the bare pool.")
-    ] = Layout.disk,
+        Layout | None,
+        typer.Option(
+            help="An MBR with the file system in partition 2, or it alone (bare or pool); default: disk, "
+            "for ramfs without --kernel bare."
+        ),
+    ] = None,
+    kernel: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LOADER.IMG", help="An x86-64 kernel with a boot sector, to begin the disk with."
+        ),
+    ] = None,
     format: Annotated[
-        Format | None, typer.Option(help="Default: by suffix (.raw .img .zfs, or .qcow2).")
+        Format | None, typer.Option(help="Default: by suffix (.raw .img .bin .rofs .zfs, or .qcow2).")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Size of the disk, such as 256M; default: what the tree takes.")
@@ -88,20 +105,24 @@ def build(
     slack: Annotated[str, typer.Option(help="Free space to add when --size is not given.")] = "10%",
     pool: Annotated[str, typer.Option(help="Name of the pool.")] = "osv",
     dataset: Annotated[str, typer.Option(help="Dataset in the pool for the files; / is its root.")] = "zfs",
-    compression: Annotated[Compression, typer.Option(help="How to compress blocks.")] = Compression.lz4,
+    compression: Annotated[
+        Compression, typer.Option(help="How to compress the files' blocks.")
+    ] = Compression.lz4,
     ashift: Annotated[
         int, typer.Option(min=9, max=16, help="Sector size of the pool, as a power of 2.")
     ] = 12,
     recordsize: Annotated[str, typer.Option(help="Largest block of a file: 512 to 1M.")] = "128K",
-    cmdline: Annotated[str | None, typer.Option(help="Command line to store at byte 512.")] = None,
+    cmdline: Annotated[
+        str | None, typer.Option(help="Command line to store at byte 512; --rootfs=FS goes in front.")
+    ] = None,
     seed: Annotated[str | None, typer.Option(help="Same input and seed, same bytes.")] = None,
     profile: Annotated[
-        Profile, typer.Option(help="Pool features: those that an OSv kernel knows, or OpenZFS's.")
+        Profile, typer.Option(help="Pool features and properties: as an OSv kernel wants them, or OpenZFS's.")
     ] = Profile.osv,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
-    """Make a disk image with a ZFS pool from a directory or a manifest.
+    """Make a disk image from a directory or a manifest.
 
     SOURCE_DATE_EPOCH, if set, gives the times of everything that the build makes.
     """
@@ -114,7 +135,9 @@ def build(
         sources=SourceOptions.of(source),
         output=output,
         arch=(arch or _host_arch()).value,
-        layout=layout.value,
+        fs=fs.value,
+        layout=layout.value if layout else None,
+        kernel=kernel,
         format=format.value if format else None,
         size=None if size is None else parse_size(size),
         slack=_slack(slack),
@@ -155,9 +178,11 @@ def _record_size(text: str) -> int:
 
 
 def _summary(result: BuildResult, options: BuildOptions) -> str:
+    what = f"{result.image}: {result.files:,} files, {format_size(result.bytes_in)}"
+    took = f"{result.seconds:.2f} s"
+    if result.layout == "folder":
+        return f"{what} in a folder, {took}"
     dataset = "" if options.dataset == "/" else f"/{options.dataset.strip('/')}"
-    return (
-        f"{result.image}: {result.files:,} files, {format_size(result.bytes_in)} "
-        f"in {result.pool}{dataset} on a {format_size(result.size)} {result.format} disk, "
-        f"{format_size(result.bytes_out)} used, {result.seconds:.2f} s"
-    )
+    where = f"{result.pool}{dataset}" if result.pool else result.fs
+    used = f"{format_size(result.bytes_out)} used"
+    return f"{what} in {where} on a {format_size(result.size)} {result.format} disk, {used}, {took}"

@@ -1,4 +1,4 @@
-"""A source of files to an image: scan, write the pool, put a partition around it, rename into place."""
+"""Sources to an image: assemble the tree, write a file system, put a disk around it, rename into place."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unikiln.base.atomic import replacing
 from unikiln.base.progress import QUIET, Progress
 from unikiln.base.tree import Node, totals, walk
 from unikiln.errors import UsageError
-from unikiln.image import mbr
 from unikiln.image.container import create_image, format_of
-from unikiln.image.growing import GrowingDevice, GrowingSlice
-from unikiln.image.partition import SECTOR
+from unikiln.image.filesystems import Request, write
+from unikiln.image.growing import GrowingSlice
+from unikiln.image.layout import plan
 from unikiln.image.reproducible import fixed_seed, newest, random_seed, settle
 from unikiln.image.sources import SourceOptions, assemble
-from unikiln.zfs.create import CreateOptions, CreateResult, create_pool
+
+if TYPE_CHECKING:
+    from unikiln.zfs.create import CreateOptions
+
+VIRTIOFS = "virtiofs"
+"""The file system that is a folder of the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +32,17 @@ class BuildOptions:
 
     ``format`` None is what the suffix of ``output`` says; ``size``, of the whole disk, None is what the
     tree takes plus ``slack`` (a fraction). ``seed`` fixes identifiers, ``epoch`` (seconds since 1970)
-    times; with either, the same input gives the same bytes.
+    times; with either, the same input gives the same bytes. ``fs`` is ``zfs``, ``rofs``, ``ramfs`` or
+    ``virtiofs``, for which ``output`` is a folder. ``layout`` is ``disk``, or ``bare`` (or ``pool``) for the
+    file system alone, which is what None means of a ramfs without a kernel. ``kernel`` goes onto the disk.
     """
 
     sources: SourceOptions
     output: Path
     arch: str
-    layout: str = "disk"
+    fs: str = "zfs"
+    layout: str | None = None
+    kernel: Path | None = None
     format: str | None = None
     size: int | None = None
     slack: float = 0.10
@@ -49,13 +59,15 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What was built; sizes in bytes, ``size`` of the virtual disk, ``bytes_out`` allocated in the pool.
+    """What was built; sizes in bytes, ``size`` of the virtual disk, ``bytes_out`` used of the file system.
 
-    ``files`` counts what is no directory; a file with several names counts once.
+    ``files`` counts what is no directory; a file with several names counts once. ``pool`` and ``pool_guid``
+    are empty and 0 where there is none.
     """
 
     image: str
     arch: str
+    fs: str
     layout: str
     format: str
     size: int
@@ -72,47 +84,69 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
 
     :raises UsageError: options that contradict each other
     :raises ManifestError: what is wrong with the manifest
+    :raises ImageError: something that the file system cannot hold, or a kernel that is none
     :raises NoSpaceError: the tree does not fit ``size``
     """
     started = time.monotonic()
+    if options.fs == VIRTIOFS:
+        return _export(options, started)
+    layout = options.layout or ("bare" if options.fs == "ramfs" and options.kernel is None else "disk")
     form = options.format or format_of(options.output)
-    start = _pool_start(options)
+    place = plan(layout, options.arch, options.fs, options.cmdline, options.kernel)
+    room = None if options.size is None else place.room(options.size)
     tree = _read_source(options)
-    create = _create_options(options, tree, start)
-    nodes, bytes_in = totals(tree)
-    files = len({id(node) for _, node in walk(tree) if not node.is_directory})
-    progress.total(nodes, bytes_in)
+    files, bytes_in = _announce(tree, progress)
+    request = Request(
+        tree=tree, room=room, pool=lambda: _create_options(options, tree, room), progress=progress
+    )
     with replacing(options.output) as beside:
         device = create_image(beside, form)
         try:
-            made = _write(device, start, tree, create, options, progress)
+            place.begin(device)
+            below = GrowingSlice(device, place.start) if place.start else device
+            made = write(options.fs, below, request)
+            place.finish(device, made.size, options.size)
+            device.flush()
             size = device.size
         finally:
             device.close()
     return BuildResult(
-        os.fspath(options.output), options.arch, options.layout, form, size,
-        files, bytes_in, made.bytes_out, options.pool, made.pool_guid,
-        time.monotonic() - started,
+        os.fspath(options.output), options.arch, options.fs, layout, form, size, files, bytes_in, made.used,
+        options.pool if made.pool_guid else "", made.pool_guid, time.monotonic() - started,
     )  # fmt: skip
 
 
-def _pool_start(options: BuildOptions) -> int:
-    """Byte of the disk at which the pool begins."""
-    if options.layout == "disk":
-        if options.cmdline is not None:
-            mbr.encode_cmdline(options.cmdline)  # too long a one is refused before the work, not after
-        return mbr.pool_start(options.cmdline)
-    if options.cmdline is not None:
-        raise UsageError("a bare pool has no place for a command line", hint="use --layout disk")
-    return 0
+def _export(options: BuildOptions, started: float) -> BuildResult:
+    """The tree as a folder of the host, which virtiofsd will give to the guest: there is no disk."""
+    if any((options.layout, options.kernel, options.format, options.size, options.cmdline)):
+        raise UsageError(
+            "--fs virtiofs makes a folder, not a disk",
+            hint="leave --layout, --kernel, --format, --size and --cmdline away",
+        )
+    sources = replace(options.sources, export=options.output)
+    tree = _read_source(replace(options, sources=sources))
+    files, bytes_in = _announce(tree, QUIET)
+    return BuildResult(
+        os.fspath(options.output), options.arch, options.fs, "folder", "folder", bytes_in, files, bytes_in,
+        bytes_in, "", 0, time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _announce(tree: Node, progress: Progress) -> tuple[int, int]:
+    """Tell how much there is to do; the number of files, and of bytes in them."""
+    nodes, bytes_in = totals(tree)
+    progress.total(nodes, bytes_in)
+    return len({id(node) for _, node in walk(tree) if not node.is_directory}), bytes_in
 
 
 def _read_source(options: BuildOptions) -> Node:
     return assemble(replace(options.sources, output=options.output, time_ns=_nanoseconds(options.epoch)))
 
 
-def _create_options(options: BuildOptions, tree: Node, start: int) -> CreateOptions:
+def _create_options(options: BuildOptions, tree: Node, room: int | None) -> CreateOptions:
     """What the pool's writer needs; makes the tree's times reproducible if that is asked for."""
+    from unikiln.zfs.create import CreateOptions
+
     epoch, seed = options.epoch, random_seed()
     if epoch is not None or options.seed is not None:
         epoch = newest(tree) if epoch is None else epoch
@@ -121,7 +155,7 @@ def _create_options(options: BuildOptions, tree: Node, start: int) -> CreateOpti
     return CreateOptions(
         pool=options.pool,
         dataset=options.dataset,
-        size=None if options.size is None else _pool_size(options.size, start),
+        size=room,
         slack=options.slack,
         compression=options.compression,
         ashift=options.ashift,
@@ -130,29 +164,6 @@ def _create_options(options: BuildOptions, tree: Node, start: int) -> CreateOpti
         epoch=int(time.time()) if epoch is None else epoch,
         profile=options.profile,
     )
-
-
-def _pool_size(disk_size: int, start: int) -> int:
-    size = disk_size // SECTOR * SECTOR - start
-    if size <= 0:
-        raise UsageError(f"a disk of {disk_size} bytes has no room for a pool")
-    return size
-
-
-def _write(
-    device: GrowingDevice,
-    start: int,
-    tree: Node,
-    create: CreateOptions,
-    options: BuildOptions,
-    progress: Progress,
-) -> CreateResult:
-    made = create_pool(GrowingSlice(device, start) if start else device, tree, create, progress)
-    device.truncate(start + made.size)
-    if options.layout == "disk":
-        mbr.write_disk(device, start, made.size, options.cmdline)
-    device.flush()
-    return made
 
 
 def _nanoseconds(epoch: int | None) -> int | None:

@@ -11,7 +11,7 @@ from unikiln.image.growing import GrowingDevice
 from unikiln.image.qcow2 import MAGIC, Qcow2Reader, Qcow2Writer
 
 FORMATS = ("raw", "qcow2")
-_SUFFIXES = {".raw": "raw", ".img": "raw", ".zfs": "raw", ".qcow2": "qcow2"}
+_SUFFIXES = {".raw": "raw", ".img": "raw", ".zfs": "raw", ".rofs": "raw", ".bin": "raw", ".qcow2": "qcow2"}
 _LONGEST_CHAIN = 16
 
 

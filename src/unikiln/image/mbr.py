@@ -24,13 +24,24 @@ POOL_START_AFTER_CMDLINE = 1 << 20
 _TABLE = 0x1BE
 _SIGNATURE = b"\x55\xaa"
 _ENTRY = struct.Struct("<B3sB3sII")
-_POOL_ENTRY = 2
+_ENTRIES = 4
+POOL_ENTRY = 2
+"""The partition that OSv mounts."""
+EMPTY = bytes(510) + _SIGNATURE
+"""A first sector without code and without partitions."""
 _LINUX = 0x83
 _EXTENDED = frozenset({0x05, 0x0F, 0x85})
 _MOST_SECTORS = 1 << 32
-_CMDLINE_START = SECTOR
+CMDLINE_START = SECTOR
+"""Byte of a disk at which its command line is stored."""
 _CMDLINE_SIZE = 63 * SECTOR
 _HEADS, _SECTORS_PER_TRACK, _LAST_CYLINDER = 255, 63, 1023
+
+
+def with_rootfs(cmdline: str, fs: str) -> str:
+    """``cmdline`` with the option in front that tells the kernel what to mount, unless it has one."""
+    has_one = any(word.startswith("--rootfs") for word in cmdline.split())
+    return cmdline if has_one else f"--rootfs={fs} {cmdline}"
 
 
 def pool_start(cmdline: str | None) -> int:
@@ -39,20 +50,39 @@ def pool_start(cmdline: str | None) -> int:
 
 
 def encode(start: int, size: int) -> bytes:
-    """Sector 0 of a disk whose partition 2 is ``size`` bytes from byte ``start``.
+    """Sector 0 of a disk without a kernel, whose partition 2 is ``size`` bytes from byte ``start``.
 
-    :raises UsageError: not whole sectors
+    :raises UsageError: not whole sectors, or none
     :raises ImageError: more sectors than the 32 bits of an entry can tell
     """
-    if start % SECTOR or size % SECTOR or size <= 0:
+    if size <= 0:
+        raise UsageError(f"a partition of {size} bytes")
+    return with_entry(EMPTY, POOL_ENTRY, start, size)
+
+
+def with_entry(sector: bytes, number: int, start: int, size: int) -> bytes:
+    """``sector``, the first of a disk, with partition ``number`` of ``size`` bytes from byte ``start``.
+
+    :param size: 0 for a partition that has a place and nothing in it
+    :raises UsageError: not whole sectors, or none of the four partitions
+    :raises ImageError: more sectors than the 32 bits of an entry can tell
+    """
+    if not 1 <= number <= _ENTRIES:
+        raise UsageError(f"an MBR has partitions 1 to {_ENTRIES}, not {number}")
+    if start % SECTOR or size % SECTOR or size < 0 or start < 0:
         raise UsageError(f"a partition of {size} bytes at {start} is not whole sectors of {SECTOR} bytes")
     first, count = start // SECTOR, size // SECTOR
     if first + count > _MOST_SECTORS:
-        raise ImageError("a partition beyond 2 TiB does not fit an MBR", hint="use --layout pool")
-    entry = _ENTRY.pack(0, chs(first), _LINUX, chs(first + count - 1), first, count)
-    before = bytes(_TABLE + (_POOL_ENTRY - 1) * _ENTRY.size)
-    after = bytes((4 - _POOL_ENTRY) * _ENTRY.size)
-    return before + entry + after + _SIGNATURE
+        raise ImageError("a partition beyond 2 TiB does not fit an MBR", hint="use --layout bare")
+    at = _TABLE + (number - 1) * _ENTRY.size
+    last = first + max(count, 1) - 1
+    entry = _ENTRY.pack(sector[at], chs(first), _LINUX, chs(last), first, count)
+    return sector[:at] + entry + sector[at + _ENTRY.size :]
+
+
+def is_boot_sector(sector: bytes) -> bool:
+    """Whether ``sector`` has the signature of one."""
+    return sector[510:512] == _SIGNATURE
 
 
 def chs(sector: int) -> bytes:
@@ -66,9 +96,9 @@ def chs(sector: int) -> bytes:
 
 def decode(sector: bytes) -> list[Partition]:
     """Primary partitions that sector 0 describes; none when it is no MBR."""
-    if sector[510:512] != _SIGNATURE:
+    if not is_boot_sector(sector):
         return []
-    entries = list(_ENTRY.iter_unpack(sector[_TABLE : _TABLE + 4 * _ENTRY.size]))
+    entries = list(_ENTRY.iter_unpack(sector[_TABLE : _TABLE + _ENTRIES * _ENTRY.size]))
     if any(status & 0x7F for status, *_ in entries):
         return []  # a boot sector of something else: bytes of its code, not a table
     return [
@@ -96,23 +126,35 @@ def encode_cmdline(text: str) -> bytes:
     return data
 
 
-def write_disk(device: BlockDevice, start: int, size: int, cmdline: str | None) -> None:
-    """Write sector 0, and the command line if there is one."""
-    device.write_at(0, encode(start, size))
+def write_disk(
+    device: BlockDevice, start: int, size: int, cmdline: str | None, sector: bytes = EMPTY
+) -> None:
+    """Write sector 0, which is ``sector`` and partition 2, and the command line if there is one."""
+    device.write_at(0, with_entry(sector, POOL_ENTRY, start, size))
     if cmdline is not None:
-        device.write_at(_CMDLINE_START, encode_cmdline(cmdline))
+        device.write_at(CMDLINE_START, encode_cmdline(cmdline))
 
 
-def read_cmdline(device: BlockDevice) -> str | None:
-    """The stored command line; None when the disk has no place for one or the text is no text."""
-    entries = read(device)
-    room = min((entry.start for entry in entries), default=0) - _CMDLINE_START
-    if room <= 0 or any(entry.type == PROTECTIVE for entry in entries):
-        return None
-    data = device.read_at(_CMDLINE_START, min(room, _CMDLINE_SIZE, device.size - _CMDLINE_START))
-    text, end, _ = data.partition(b"\0")
+def cmdline_room(device: BlockDevice) -> int:
+    """Bytes that a stored command line may take: up to the first partition, or what the boot loader reads."""
+    starts = [entry.start for entry in read(device)]
+    return max(0, min([*starts, device.size, CMDLINE_START + _CMDLINE_SIZE]) - CMDLINE_START)
+
+
+def read_text(device: BlockDevice) -> str | None:
+    """The C string at byte 512; None when there is no room for one or the text is no text."""
+    room = cmdline_room(device)
+    text, end, _ = device.read_at(CMDLINE_START, room).partition(b"\0") if room else (b"", b"", b"")
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return decoded if end and decoded.isprintable() and decoded else None
+    return decoded if end and (decoded.isprintable() or not decoded) else None
+
+
+def read_cmdline(device: BlockDevice) -> str | None:
+    """The command line of a disk with partitions; None when it has no place for one or none in it."""
+    entries = read(device)
+    if not entries or any(entry.type == PROTECTIVE for entry in entries):
+        return None
+    return read_text(device) or None

@@ -28,7 +28,11 @@ ZLIB, ZSTD = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says; offsets in bytes of the file, ``size`` in bytes of the virtual disk."""
+    """What the header says; offsets in bytes of the file, ``size`` in bytes of the virtual disk.
+
+    ``dirty`` tells that the reference counts may be wrong, ``autoclear`` are feature bits that a writer who
+    does not know them must clear, ``refcount_bits`` the width of a reference count.
+    """
 
     version: int
     cluster_bits: int
@@ -38,6 +42,12 @@ class Header:
     compression: int = ZLIB
     backing_file: str | None = None
     backing_format: str | None = None
+    refcount_offset: int = 0
+    refcount_clusters: int = 0
+    refcount_bits: int = 16
+    snapshots: int = 0
+    dirty: bool = False
+    autoclear: int = 0
 
 
 def encode(
@@ -70,6 +80,7 @@ def decode(data: bytes, name: str) -> Header:
     magic, version, backing_at, backing_length, cluster_bits, size, encryption, l1_entries, l1_offset = (
         fields[:9]
     )
+    refcount_offset, refcount_clusters, snapshots = fields[9:12]
     if magic != MAGIC or version not in (2, 3):
         raise ImageError(f"{name}: not a qcow2 image of version 2 or 3")
     if not 9 <= cluster_bits <= 21:
@@ -77,10 +88,17 @@ def decode(data: bytes, name: str) -> Header:
     if encryption:
         raise UnsupportedError(f"{name}: encrypted qcow2 images are not supported")
     length, compression = _decode_v3(data, name) if version == 3 else (_V2.size, ZLIB)
+    incompatible, _, autoclear, order, _ = (
+        _V3.unpack_from(data, _V2.size) if version == 3 else (0, 0, 0, 4, 0)
+    )
     _check_l1(name, cluster_bits, size, l1_entries, l1_offset)
     backing = _backing_name(data, backing_at, backing_length, 1 << cluster_bits, name)
     form = _backing_format(data, length, backing_at or len(data)) if backing else None
-    return Header(version, cluster_bits, size, l1_offset, l1_entries, compression, backing, form)
+    return Header(
+        version, cluster_bits, size, l1_offset, l1_entries, compression, backing, form,
+        refcount_offset, refcount_clusters, 1 << min(order, 7), snapshots,
+        bool(incompatible & _DIRTY), autoclear,
+    )  # fmt: skip
 
 
 def _decode_v3(data: bytes, name: str) -> tuple[int, int]:
