@@ -108,12 +108,23 @@ def test_groups_may_be_of_any_size(tables: Layout, at_once: int, monkeypatch: py
 def test_a_table_that_contains_itself_is_refused() -> None:
     memory = TableMemory(np.zeros(4096, dtype=np.uint64))
     memory.words[512:1024] = 0x1000 | 3
-    with pytest.raises(MmuError, match="loop: an entry of level 0 points back to the table at 0x1000"):
+    with pytest.raises(MmuError, match="loop: an entry of level 0 points back to 0x1000"):
         list(mappings(memory, USER_48, 0x1000))
     memory.words[512:1024] = 0x2000 | 3
     memory.words[1024:1536] = 0x1000 | 3
     with pytest.raises(MmuError, match="loop"):
         list(mappings(memory, USER_48, 0x1000))
+
+
+def test_a_root_may_map_itself_once(table: PageTable) -> None:
+    """As kernels do that reach their tables through the last entry of the root: each is a page there."""
+    table.map(0, 0, 0x1000, PLAIN)
+    (_, root), *_ = table.tables
+    table.memory.store((root >> 3) + 511, root | 3)
+    own = [run for run in table.mappings() if run.va < 1 << 48 and run.va]
+    assert sum(run.leaves for run in own) == 4, "the root, and a table of each level below it"
+    assert own[-1].va + own[-1].size == 1 << 48
+    assert own[-1].pa == root
 
 
 def test_tables_that_are_shared_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

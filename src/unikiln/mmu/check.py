@@ -1,4 +1,4 @@
-"""Finds changes to translation tables that lack a barrier, an invalidation, or break-before-make.
+"""Finds changes to AArch64 translation tables that lack a barrier, an invalidation, or break-before-make.
 
 The checker watches every change of an entry and every barrier, and keeps what some processor may still
 hold in its TLB (until ``dsb``, ``tlbi`` of the address, ``dsb``) or not see yet (until ``dsb``; Arm ARM

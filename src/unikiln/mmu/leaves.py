@@ -19,6 +19,8 @@ from unikiln.mmu.memory import Levels, Memory, Words
 
 _TABLES = 1 << 21
 """Entries of the last level that are read at once."""
+MOST_LOOPS = 16
+"""Some kernels map their tables by one entry of the root that points to the root; the levels bound that."""
 MOST_TABLES = 1 << 20
 """So many map 2 TiB in pages of 4 KiB; a range with more has tables that are shared without end."""
 
@@ -48,7 +50,7 @@ class _Tables(NamedTuple):
 def leaves(memory: Memory, layout: Layout, root: int, start: int = 0, end: int = 1 << 64) -> Iterator[Leaves]:
     """The leaves that begin in ``start`` .. ``end``, in order, in groups of a bounded size.
 
-    :raises MmuError: a table contains itself, or there are more than :data:`MOST_TABLES`
+    :raises MmuError: tables that contain themselves without end, or there are more than :data:`MOST_TABLES`
     """
     start, end = max(start, layout.first_va), min(end, layout.last_va + 1)
     if start < end:
@@ -64,7 +66,7 @@ class _Walk:
         self._memory, self._layout = memory, layout
         self._first, self._last = np.uint64(first), np.uint64(last)
         self._at_once = max(1, _TABLES >> layout.page_shift - 3)
-        self._read_so_far = 0
+        self._read_so_far = self._loops = 0
 
     def below(self, tables: _Tables, depth: int, above: tuple[int, ...]) -> Iterator[Leaves]:
         """The leaves of ``tables``, which stand ``depth`` steps below the root, and of all below them.
@@ -87,10 +89,9 @@ class _Walk:
 
     def _refuse_loops(self, pointers: Words, above: tuple[int, ...], level: int) -> None:
         for table in above:
-            if (pointers == np.uint64(table)).any():
-                raise MmuError(
-                    f"the tables loop: an entry of level {level} points back to the table at {table:#x}"
-                )
+            self._loops += int(np.count_nonzero(pointers == np.uint64(table)))
+            if self._loops > MOST_LOOPS:
+                raise MmuError(f"the tables loop: an entry of level {level} points back to {table:#x}")
         self._read_so_far += len(pointers)
         if self._read_so_far > MOST_TABLES:
             raise MmuError(f"more than {MOST_TABLES} tables below the root: they are shared without end")

@@ -41,7 +41,7 @@ def mappings(
 ) -> Iterator[Run]:
     """The runs in ``start`` .. ``end``, in order; ``by_address``: a jump of the physical address ends one.
 
-    :raises MmuError: a table contains itself, or there is no end of tables
+    :raises MmuError: there is no end of tables
     """
     last: Run | None = None
     for group in leaves(memory, layout, root, start, end):
