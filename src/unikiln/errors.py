@@ -6,7 +6,9 @@
     ├── UsageError                   exit status 2: a flag, a size or a name that makes no sense
     ├── HostError                    the host refused: missing file, no permission, disk full
     ├── ImageError                   a container or a partition table that cannot be used
-    │   └── ManifestError            a manifest line, or the files it names
+    │   ├── ManifestError            a manifest line, or the files it names
+    │   ├── CpioError                a newc archive that lies or ends early, or a file that it cannot hold
+    │   └── UploadError              an upload that did not come to its end, or did not arrive as sent
     ├── ZfsError
     │   ├── PoolNotFoundError        no label, no usable uberblock, or no such dataset
     │   ├── CorruptError             bytes that are not what the format says
@@ -62,7 +64,22 @@ class ImageError(UnikilnError):
 
 
 class ManifestError(ImageError):
-    """A manifest cannot be parsed, or names files that are not there."""
+    """A manifest cannot be parsed, or names files that are not there.
+
+    ``problems`` are all of them, a line each; ``message`` has them all, too.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems or (str(self),)
+
+
+class CpioError(ImageError):
+    """A newc archive that is none, lies or ends early; or a file that no such archive can hold."""
+
+
+class UploadError(ImageError):
+    """An upload that did not come to its end, or that did not arrive as it was sent."""
 
 
 class ZfsError(UnikilnError):

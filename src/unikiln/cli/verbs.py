@@ -61,6 +61,7 @@ VERBS = {
         Verb("extract", "Copy files out of an image."),
         Verb("info", "Show partitions, labels, devices, datasets and space of an image."),
         Verb("verify", "Read every block, check every checksum and the space maps."),
+        Verb("cpio", "Make, list and expand newc cpio archives.", is_group=True),
         Verb("mmu", "Decode syndromes and page-table entries; look at a guest's tables.", is_group=True),
     )
 }

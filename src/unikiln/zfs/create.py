@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -55,7 +55,9 @@ class CreateOptions:
 
     ``size`` is the device's in bytes, None for the least that holds the tree with ``slack`` to spare;
     ``dataset`` is the path below the pool that gets the files (empty or ``/``: the pool itself);
-    ``seed`` fixes guids and salts, ``epoch`` (seconds since 1970) all times of the pool's own.
+    ``seed`` fixes guids and salts, ``epoch`` (seconds since 1970) all times of the pool's own. ``properties``
+    are set on datasets, by their paths below the pool (``""``: the pool itself); they do not change how this
+    data is written.
     """
 
     pool: str = "osv"
@@ -68,6 +70,7 @@ class CreateOptions:
     seed: int | None = None
     epoch: int = 0
     profile: str = "osv"
+    properties: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
@@ -153,6 +156,9 @@ class _Creation:
             plan.children = plans[index + 1 : index + 2]
         plans[0].properties = {"compression": int(compression)}
         plans[-1].properties = {**plans[-1].properties, **self._properties(tree)}
+        for index, plan in enumerate(plans):
+            chosen = self._options.properties.get("/".join(names[:index]), {})
+            plan.properties = {**plan.properties, **chosen}
         return plans[0]
 
     def _mount_point(self, child: str) -> Node:

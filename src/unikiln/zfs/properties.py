@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from unikiln.base.size import format_size
+from unikiln.base.size import format_size, parse_size
+from unikiln.errors import UsageError
 from unikiln.zfs.format.zap import Entry
 
 _ON_OFF = {0: "off", 1: "on"}
@@ -86,3 +87,18 @@ def word_for(name: str, value: int) -> str:
     if name in _UNLIMITED and value == 0:
         return "none"
     return format_size(value).removesuffix("B") if name in _SIZES else str(value)
+
+
+def number_for(name: str, word: str) -> int:
+    """The number that stands for ``word``, as ``zfs set`` takes it.
+
+    :raises UsageError: no such property, or not a value that it can have
+    """
+    if name in _SIZES:
+        return 0 if word == "none" and name in _UNLIMITED else parse_size(word)
+    if name not in _WORDS:
+        raise UsageError(f"{name!r} is no property that can be set here")
+    for number, known in _WORDS[name].items():
+        if known == word:
+            return number
+    raise UsageError(f"{name}={word} is not possible", hint=f"one of {', '.join(_WORDS[name].values())}")
