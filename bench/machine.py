@@ -3,7 +3,7 @@
 The first part runs loops of a few instructions and divides; what the machine needs to start is taken off
 by a run with a count of 1. The second part runs ``busybox sha256sum`` on 50 MB of noise, ours from a ZFS
 image, QEMU's user mode from a directory, as whole processes. Each number is the best of three.
-Run it as ``python -m bench.machine``; it needs Debian's arm64 ``busybox-static`` (``UNIKILN_BUSYBOX``).
+Run it as ``python -m bench.machine``; it needs Debian's arm64 ``busybox-static`` (``UNIKILN_UNPACKED``).
 """
 
 from __future__ import annotations

@@ -9,19 +9,26 @@ from pathlib import Path
 
 REQUIRED = os.environ.get("UNIKILN_JUDGES") == "required"
 
-BUSYBOX_ARM64 = Path(os.environ.get("UNIKILN_BUSYBOX", "/var/cache/unikiln-judges/busybox-arm64"))
+UNPACKED = Path(os.environ.get("UNIKILN_UNPACKED", "/var/cache/unikiln-judges"))
+"""Where .ci/run puts what runs in guests, by its names there."""
+
+BUSYBOX_ARM64 = UNPACKED / "busybox-arm64"
 
 PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "busybox-arm64": "busybox-static:arm64",
     "getfattr": "attr",
     "grub-fstest": "grub-common",
+    "linux-amd64": "linux-image-cloud-amd64",
+    "linux-arm64": "linux-image-cloud-arm64:arm64",
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "qemu-aarch64": "qemu-user",
     "qemu-img": "qemu-utils",
     "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
+    "x86_64-linux-gnu-gcc": "gcc-x86-64-linux-gnu",
     "zdb": "zfsutils-linux",
     "zstd": "zstd",
     "ztest": "zfs-test",
@@ -33,8 +40,8 @@ _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sb
 
 def find(program: str) -> Path | None:
     """Where ``program`` is, if it is installed."""
-    if program == "busybox-arm64":
-        return BUSYBOX_ARM64 if BUSYBOX_ARM64.is_file() else None
+    if (UNPACKED / program).is_file():
+        return UNPACKED / program
     found = shutil.which(program, path=_PATH)
     return Path(found) if found else None
 

@@ -47,8 +47,8 @@ def hot(
 ) -> None:
     """Show where memory is touched: entries that become accessed or dirty, by region, over time.
 
-    Regions are finest where most is touched. Ctrl-C ends the sampling early and shows what there is. The tables
-    are those of the first sample, also when the guest has switched to another process since.
+    Regions are finest where most is touched. Ctrl-C ends the sampling early and shows what there is. The
+    tables are those of the first sample, also when the guest has switched to another process since.
 
     The guest's memory is only read. Clearing the access flags, which would show every touch, would not do:
     the guest's TLB holds them set, nothing from outside can invalidate it, and the guest's own scanner would

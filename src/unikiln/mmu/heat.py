@@ -33,8 +33,8 @@ _MOST_BUCKETS = 1 << 12
 class Sample(NamedTuple):
     """Counts at ``seconds`` after the first sample, by bucket, in order.
 
-    ``first`` and ``last`` are the addresses that the leaves counted in a bucket map. Nothing is newly accessed
-    or dirty in the first sample.
+    ``first`` and ``last`` are the addresses that the leaves of a bucket map. Nothing is newly accessed or dirty
+    in the first sample.
     """
 
     seconds: float

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from unikiln.base.gdbremote import GdbRemote
 from unikiln.base.qmp import Qmp
+from unikiln.base.signals import deferred
 from unikiln.errors import GuestGoneError, MmuError
 from unikiln.mmu.live_memory import LiveMemory, ram_of
 from unikiln.mmu.live_regime import aarch64_regime, x86_64_config, x86_64_regime
@@ -60,16 +61,20 @@ class LiveGuest:
 
     @contextmanager
     def stopped(self) -> Iterator[LiveMemory]:
-        """Stop the guest for the block, which looks at its memory; then let it run, if it ran."""
-        ran = self._qmp.execute("query-status")["running"]
-        begun = time.monotonic()
-        try:
-            with self._reading() as memory:
-                yield memory
-        finally:
-            if ran:
-                self._qmp.execute("cont")
-            self.paused = time.monotonic() - begun
+        """Stop the guest for the block, which looks at its memory; then let it run, if it ran.
+
+        Ctrl-C waits until then.
+        """
+        with deferred():
+            ran = self._qmp.execute("query-status")["running"]
+            begun = time.monotonic()
+            try:
+                with self._reading() as memory:
+                    yield memory
+            finally:
+                if ran:
+                    self._qmp.execute("cont")
+                self.paused = time.monotonic() - begun
 
     @contextmanager
     def look(self) -> Iterator[Space]:
