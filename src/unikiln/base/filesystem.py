@@ -112,3 +112,11 @@ class NamedEntry(NamedTuple):
     name: bytes
     object: int
     type: int
+
+
+class Contents(NamedTuple):
+    """How much a small file system holds: inodes, those of them that are no directories, bytes of files."""
+
+    objects: int
+    files: int
+    bytes: int

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from unikiln.base import lookup
 from unikiln.base.device import BlockDevice
-from unikiln.base.filesystem import NamedEntry, PlainAttributes
+from unikiln.base.filesystem import Contents, NamedEntry, PlainAttributes
 from unikiln.bootfs import format as disk
 from unikiln.errors import ImageError, IsADirectoryInPoolError, NotADirectoryInPoolError, UsageError
 
@@ -53,6 +53,14 @@ class FileSystem:
         if not 1 <= object <= len(self._inodes):
             raise ImageError(f"{self.name}: the bootfs has no inode {object}")
         return self._inodes[object - 1]
+
+    @property
+    def contents(self) -> Contents:
+        """How much is in it."""
+        attributes = [inode.attributes for inode in self._inodes]
+        sizes = [each.size for each in attributes if stat.S_ISREG(each.mode)]
+        directories = sum(stat.S_ISDIR(each.mode) for each in attributes)
+        return Contents(len(attributes), len(attributes) - directories, sum(sizes))
 
     def path(self, path: bytes, *, follow: bool = True) -> Inode:
         """The inode at ``path``; see :func:`unikiln.base.lookup.find`."""

@@ -1,4 +1,4 @@
-"""What verbs that look into an image share: opening it, its pool, a dataset, a path."""
+"""What verbs that look into an image share: opening it, what is in it, a dataset, a path."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unikiln.errors import UsageError
+
 if TYPE_CHECKING:
     from unikiln.base.device import BlockDevice
-    from unikiln.image.partition import Partition
+    from unikiln.image.opening import Files, Volume
     from unikiln.zfs.arc import Stats
-    from unikiln.zfs.filesystem import FileSystem
     from unikiln.zfs.pool import Pool
 
 ImageArgument = Annotated[Path, typer.Argument(metavar="IMAGE", help="A disk image: raw or qcow2.")]
@@ -28,55 +29,72 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing 
 
 
 @dataclass(frozen=True, slots=True)
-class PoolImage:
-    """An open image: the disk, the partition that the pool is in (None: the whole disk), and the pool."""
+class OpenImage:
+    """An open image: the disk, and the file system in it or the pool."""
 
     disk: BlockDevice
-    partition: Partition | None
-    pool: Pool
+    volume: Volume
+
+    @property
+    def cmdline(self) -> str | None:
+        """The command line that is stored before the file system's partition."""
+        from unikiln.image.mbr import read_cmdline
+
+        return read_cmdline(self.disk) if self.volume.partition else None
+
+    @contextmanager
+    def pool(self) -> Iterator[Pool]:
+        """The pool, if that is what is in it."""
+        from unikiln.zfs.pool import open_pool
+
+        with open_pool(self.volume.device) as pool:
+            yield pool
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDataset:
-    """A dataset of an open image; ``cache_stats`` has ``hits`` and ``misses`` of the cache under it."""
+    """The files of an open image; ``cache_stats`` has ``hits`` and ``misses`` of the cache under a pool."""
 
-    filesystem: FileSystem
-    cache_stats: Stats
+    filesystem: Files
+    cache_stats: Stats | None
     cmdline: str | None
 
 
 @contextmanager
-def open_pool_image(path: Path) -> Iterator[PoolImage]:
-    """The pool in the image ``path``, wherever in it that is.
+def opened_image(path: Path) -> Iterator[OpenImage]:
+    """The image ``path`` and what is in it, wherever in it that is.
 
     :raises HostError: the file cannot be opened
-    :raises PoolNotFoundError: there is no pool in it
+    :raises PoolNotFoundError: there is nothing known in it
     """
-    from unikiln.image import only_pool, open_image
-    from unikiln.zfs.pool import has_label, open_pool
+    from unikiln.image.container import open_image
+    from unikiln.image.opening import only_volume
 
     disk = open_image(path)
     try:
-        found = only_pool(disk, has_label)
-        with open_pool(found.device) as pool:
-            yield PoolImage(disk, found.partition, pool)
+        yield OpenImage(disk, only_volume(disk))
     finally:
         disk.close()
 
 
 @contextmanager
 def open_dataset(image: Path, dataset: str | None) -> Iterator[OpenDataset]:
-    """The dataset of that name in ``image``, or the one with files.
+    """The files of ``image``: of a pool, the dataset of that name, or the one with files.
 
-    :raises PoolNotFoundError: no pool, or no such dataset
+    :raises PoolNotFoundError: nothing known, or no such dataset
+    :raises UsageError: a dataset of what is no pool
     """
-    from unikiln.image.mbr import read_cmdline
+    with opened_image(image) as opened:
+        if opened.volume.kind == "zfs":
+            with opened.pool() as pool:
+                name = None if dataset is None else full_name(pool.name, dataset)
+                yield OpenDataset(pool.filesystem(name), pool.arc.stats, opened.cmdline)
+            return
+        if dataset is not None:
+            raise UsageError(f"{image}: holds {opened.volume.kind}, which has no datasets")
+        from unikiln.image.opening import open_plain
 
-    with open_pool_image(image) as opened:
-        pool = opened.pool
-        cmdline = read_cmdline(opened.disk) if opened.partition else None
-        name = None if dataset is None else full_name(pool.name, dataset)
-        yield OpenDataset(pool.filesystem(name), pool.arc.stats, cmdline)
+        yield OpenDataset(open_plain(opened.volume), None, opened.cmdline)
 
 
 def full_name(pool: str, dataset: str) -> str:

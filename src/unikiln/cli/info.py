@@ -1,4 +1,4 @@
-"""``unikiln info``: partitions, labels, devices, datasets and space of an image."""
+"""``unikiln info``: an image's partitions and command line; a pool's labels, devices, datasets and space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from unikiln.base.size import format_size
-from unikiln.cli.common import ImageArgument, JsonOption, PoolImage, open_pool_image
+from unikiln.cli.common import ImageArgument, JsonOption, OpenImage, opened_image
 from unikiln.cli.listing import aligned, time_text
 from unikiln.cli.output import print_json, printable
 
@@ -14,32 +14,66 @@ if TYPE_CHECKING:
     from unikiln.zfs.pool import Pool
 
 _VDEV_FIELDS = ("id", "guid", "type", "path", "ashift", "asize", "metaslab_shift", "is_log")
+_NAMES = {"zfs": "the pool", "rofs": "the ROFS", "ramfs": "the bootfs"}
 
 
 def info(image: ImageArgument, json: JsonOption = False) -> None:
-    """Show partitions, labels, devices, datasets and space of an image."""
-    with open_pool_image(image) as opened:
-        found = _gather(opened)
-        if json:
-            print_json(found)
+    """Show partitions of an image, and labels, devices, datasets and space of the pool in it."""
+    with opened_image(image) as opened:
+        found = _disk(opened)
+        if opened.volume.kind != "zfs":
+            found["contents"] = _contents(opened)
+            _show(found, _plain_lines(found), json=json)
             return
-        for line in _lines(opened.pool, found):
-            print(printable(line))
+        with opened.pool() as pool:
+            found |= _gather(pool)
+            _show(found, _pool_lines(pool), json=json)
 
 
-def _gather(opened: PoolImage) -> dict[str, object]:
-    """All that there is to know, for JSON."""
-    from unikiln.image.mbr import read_cmdline
+def _show(found: dict[str, object], more: Iterator[str], *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    for line in (*_disk_lines(found), "", *more):
+        print(printable(line))
+
+
+def _disk(opened: OpenImage) -> dict[str, object]:
+    """What is around the file system, for JSON."""
     from unikiln.image.partitions import partitions
 
-    pool = opened.pool
+    partition = opened.volume.partition
+    number = partition.number if partition else None
+    is_qcow2 = type(opened.disk).__name__ == "Qcow2Reader"
     return {
         "image": opened.disk.name,
-        "format": "qcow2" if type(opened.disk).__name__ == "Qcow2Reader" else "raw",
+        "format": "qcow2" if is_qcow2 else "raw",
         "size": opened.disk.size,
-        "partitions": partitions(opened.disk) if opened.partition else [],
-        "pool_partition": opened.partition.number if opened.partition else None,
-        "cmdline": read_cmdline(opened.disk) if opened.partition else None,
+        "fs": opened.volume.kind,
+        "partitions": partitions(opened.disk) if partition else [],
+        "pool_partition": number,
+        "cmdline": opened.cmdline,
+    }
+
+
+def _contents(opened: OpenImage) -> dict[str, int]:
+    from unikiln.image.opening import open_plain
+
+    return open_plain(opened.volume).contents._asdict()
+
+
+def _plain_lines(found: dict[str, object]) -> Iterator[str]:
+    counts = found["contents"]
+    if isinstance(counts, dict):
+        yield (
+            f"{found['fs']}: {counts['files']:,} files and links, {format_size(counts['bytes'])}, "
+            f"{counts['objects'] - counts['files']:,} directories"
+        )
+
+
+def _gather(pool: Pool) -> dict[str, object]:
+    """All that there is to know of a pool, for JSON."""
+    return {
         "pool": _pool(pool),
         "labels": list(_labels(pool)),
         "vdevs": list(_vdev_records(pool)),
@@ -89,12 +123,14 @@ def _vdev_record(config: Mapping[str, object], depth: int) -> Iterator[dict[str,
             yield from _vdev_record(child, depth + 1)
 
 
-def _lines(pool: Pool, found: dict[str, object]) -> Iterator[str]:
+def _disk_lines(found: dict[str, object]) -> Iterator[str]:
     yield f"{found['image']}: {found['format']}, {format_size(_number(found['size']))}"
     if found["cmdline"] is not None:
         yield f"command line: {found['cmdline']}"
     yield from _partition_lines(found)
-    yield ""
+
+
+def _pool_lines(pool: Pool) -> Iterator[str]:
     yield f"pool {pool.name}: guid {pool.guid}, version {pool.version}, {pool.state_name}, txg {pool.txg}"
     yield (
         f"space: {format_size(pool.size)}, of which {format_size(pool.allocated)} allocated "
@@ -112,10 +148,10 @@ def _lines(pool: Pool, found: dict[str, object]) -> Iterator[str]:
 def _partition_lines(found: dict[str, object]) -> Iterator[str]:
     entries = found["partitions"]
     if not isinstance(entries, list) or not entries:
-        yield "no partitions: the pool is the whole disk"
+        yield f"no partitions: {_NAMES[str(found['fs'])]} is the whole disk"
     else:
         for entry in entries:
-            mark = ", the pool's" if entry.number == found["pool_partition"] else ""
+            mark = f", {_NAMES[str(found['fs'])]}'s" if entry.number == found["pool_partition"] else ""
             yield (
                 f"partition {entry.number}: {format_size(entry.size)} from byte {entry.start}, "
                 f"{entry.table} type {entry.type}{mark}"

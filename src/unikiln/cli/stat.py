@@ -13,7 +13,7 @@ from unikiln.cli.listing import record, time_text, type_name
 from unikiln.cli.output import json_name, name_text, print_json
 
 if TYPE_CHECKING:
-    from unikiln.zfs.filesystem import Inode
+    from unikiln.image.opening import FullInode
 
 
 def stat(
@@ -40,7 +40,7 @@ def guest_path_text(path: str) -> str:
     return "/" + path.strip("/")
 
 
-def _record(path: str, inode: Inode) -> dict[str, object]:
+def _record(path: str, inode: FullInode) -> dict[str, object]:
     attributes = inode.attributes
     return {
         **record(guest_path(path), inode),
@@ -52,7 +52,7 @@ def _record(path: str, inode: Inode) -> dict[str, object]:
     }
 
 
-def _text(path: bytes, inode: Inode) -> str:
+def _text(path: bytes, inode: FullInode) -> str:
     attributes = inode.attributes
     shown = name_text(path)
     if modes.S_ISLNK(attributes.mode):
@@ -73,7 +73,7 @@ def _text(path: bytes, inode: Inode) -> str:
     return "\n".join(lines)
 
 
-def _device(inode: Inode) -> str:
+def _device(inode: FullInode) -> str:
     """Major and minor number of a device node."""
     attributes = inode.attributes
     if not (modes.S_ISBLK(attributes.mode) or modes.S_ISCHR(attributes.mode)):

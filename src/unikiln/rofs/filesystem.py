@@ -10,7 +10,7 @@ from functools import cached_property
 
 from unikiln.base import lookup
 from unikiln.base.device import BlockDevice
-from unikiln.base.filesystem import NamedEntry, PlainAttributes
+from unikiln.base.filesystem import Contents, NamedEntry, PlainAttributes
 from unikiln.errors import ImageError, IsADirectoryInPoolError, NotADirectoryInPoolError, UsageError
 from unikiln.rofs import format as disk
 
@@ -57,6 +57,14 @@ class FileSystem:
         if record.mode not in _KINDS or (object == _ROOT and record.mode != disk.DIRECTORY):
             raise ImageError(f"{self.name}: ROFS inode {object} has mode {record.mode:#x}")
         return Inode(self, object, record)
+
+    @property
+    def contents(self) -> Contents:
+        """How much is in it, by what its inodes say."""
+        records = self.structures.inodes
+        sizes = [record.length for record in records if record.mode == disk.FILE]
+        directories = sum(record.mode == disk.DIRECTORY for record in records)
+        return Contents(len(records), len(records) - directories, sum(sizes))
 
     def path(self, path: bytes, *, follow: bool = True) -> Inode:
         """The inode at ``path``; see :func:`unikiln.base.lookup.find`."""
