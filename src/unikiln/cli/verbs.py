@@ -62,6 +62,7 @@ VERBS = {
         Verb("info", "Show partitions, labels, devices, datasets and space of an image."),
         Verb("verify", "Read every block, check every checksum and the space maps."),
         Verb("cpio", "Make, list and expand newc cpio archives.", is_group=True),
+        Verb("disk", "Change the command line or partitions of an image in place.", is_group=True),
         Verb("mmu", "Decode syndromes and page-table entries; look at a guest's tables.", is_group=True),
     )
 }
