@@ -1,126 +1,130 @@
+"""The language: what each line means, and every line that means nothing, at once."""
+
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unikiln.base.tree import Node, walk
 from unikiln.errors import HostError, ManifestError
-from unikiln.image.manifest import Line, parse, read_tree
+from unikiln.image.manifest import Line, format_line, parse, read
+from unikiln.image.manifest_variables import Variables
 
 
-def tree_of(folder: Path, text: str) -> dict[bytes, Node]:
-    (folder / "manifest").write_text(text)
-    return dict(walk(read_tree(folder / "manifest")))
-
-
-@pytest.fixture
-def skel(tmp_path: Path) -> Path:
-    (tmp_path / "usr/lib").mkdir(parents=True)
-    (tmp_path / "usr/empty").mkdir()
-    (tmp_path / "usr/lib/real").write_text("content")
-    (tmp_path / "usr/lib/link").symlink_to("real")
-    (tmp_path / "usr/lib/rooted").symlink_to("/usr/lib/real")
-    (tmp_path / "usr/dangling").symlink_to("nowhere")
-    (tmp_path / "usr/folder").symlink_to("lib")
-    return tmp_path
+def rules(text: bytes, **defines: str) -> list[tuple[bytes, bytes]]:
+    lines, problems = parse(text, "m", Variables(defines))
+    assert problems == []
+    return [(line.guest, line.host) for line in lines]
 
 
 def test_lines() -> None:
-    text = b"[manifest]\n# comment\n\n \t\n/a: b\n  /c :  d e: f  \r\n/l: ->/a\n/s/**: t/**\n"
-    assert parse(text) == [
-        Line(b"/a", b"b", 5),
-        Line(b"/c", b"d e: f", 6),
-        Line(b"/l", b"->/a", 7),
-        Line(b"/s/**", b"t/**", 8),
+    text = b"[manifest]\n# comment\n\n \t\n\t# indented\n/a: b\n  /c :  d e: f  \r\n/l: ->/a\n/s/**: t/**\n"
+    lines, problems = parse(text)
+    assert lines == [
+        Line(b"/a", b"b", 6),
+        Line(b"/c", b"d e: f", 7),
+        Line(b"/l", b"->/a", 8),
+        Line(b"/s/**", b"t/**", 9),
     ]
-    assert [line.recursive for line in parse(text)] == [False, False, False, True]
+    assert problems == []
+    assert [line.recursive for line in lines] == [False, False, False, True]
+    assert [line.target for line in lines] == [None, None, b"/a", None]
+    assert [line.path for line in lines[3:]] == [b"t"]
 
 
-@pytest.mark.parametrize("line", [b"/a:b", b"/a", b": b", b"/a: ", b"/a: %(x)s/b", b"/usr/&/lib/x: &/&"])
-def test_what_is_no_rule_is_refused_with_its_line(line: bytes) -> None:
-    with pytest.raises(ManifestError, match="m:2"):
-        parse(b"# first\n" + line, "m")
+def test_marks() -> None:
+    kept, below, root = parse(b"/a: !b\n/c/**: !d/**\n/**: /**")[0]
+    assert (kept.keeps_links, kept.path) == (True, b"b")
+    assert (below.keeps_links, below.recursive, below.path) == (True, True, b"d")
+    assert root.path == b"/"
+    assert not parse(b"/a/**: ->/b/**")[0][0].recursive
 
 
-def test_files_links_and_parents(skel: Path) -> None:
-    nodes = tree_of(skel, "/bin/app: usr/lib/real\nlib/l.so: ->/bin/app\n")
-    assert list(nodes) == [b"/", b"/bin", b"/bin/app", b"/lib", b"/lib/l.so"]
-    assert (nodes[b"/bin"].mode, nodes[b"/bin"].uid) == (0o40755, 0)
-    assert nodes[b"/bin/app"].source == os.fsencode(skel / "usr/lib/real")
-    assert nodes[b"/lib/l.so"].target == b"/bin/app"
+def test_the_same_path_on_both_sides() -> None:
+    assert rules(b"/&/etc/hosts: ../static/&") == [(b"/etc/hosts", b"../static/etc/hosts")]
+    assert rules(b"/usr/&/lib/a.so: !out/&") == [(b"/usr/lib/a.so", b"!out/lib/a.so")]
+    assert rules(b"/x/&/tests/**: build/&") == [(b"/x/tests/**", b"build/tests/**")]
+    assert rules(b"/a/&/b/&/c: d/&") == [(b"/a/b/&/c", b"d/b/&/c")]
 
 
-def test_links_are_followed_unless_marked(skel: Path) -> None:
-    nodes = tree_of(skel, "/a: usr/lib/link\n/b: !usr/lib/link\n/c: usr/lib/rooted\n")
-    assert nodes[b"/a"].size == len("content")
-    assert nodes[b"/b"].target == b"real"
-    # /usr/lib/real is looked for below the folders above the link first.
-    assert nodes[b"/c"].source == os.fsencode(skel / "usr/lib/real")
+def test_values() -> None:
+    assert rules(b"/a: %(one)s/%(two)s.so", one="x", two="y%(one)s") == [(b"/a", b"x/y%(one)s.so")]
+    assert rules(b"/%(one)s: 100%%/50%", one="x") == [(b"/%(one)s", b"100%/50%")]
+    assert rules(b"/l: ->%(one)s/z", one="/x") == [(b"/l", b"->/x/z")]
 
 
-def test_a_folder_alone_brings_nothing_along(skel: Path) -> None:
-    assert list(tree_of(skel, "/d: usr\n")) == [b"/", b"/d"]
-
-
-def test_recursion(skel: Path) -> None:
-    (skel / "usr").chmod(0o750)
-    nodes = tree_of(skel, "/x/**: usr/**\n")
-    below = [b"/x", b"/x/dangling", b"/x/empty", b"/x/folder"]
-    assert list(nodes) == [b"/", *below, b"/x/lib", b"/x/lib/link", b"/x/lib/real", b"/x/lib/rooted"]
-    assert nodes[b"/x"].mode == 0o40750
-    assert nodes[b"/x/dangling"].target == b"nowhere"
-    assert nodes[b"/x/folder"].target == b"lib"
-    assert nodes[b"/x/lib/link"].is_file
-
-
-def test_recursion_into_the_root(skel: Path) -> None:
-    nodes = tree_of(skel, "/**: usr/**\n/lib/more: usr/lib/real\n")
-    assert b"/lib/real" in nodes
-    assert b"/lib/more" in nodes
-
-
-def test_the_later_line_wins(skel: Path) -> None:
-    (skel / "other").write_text("12")
-    nodes = tree_of(skel, "/a: usr/lib/real\n/a: other\n")
-    assert nodes[b"/a"].size == 2
-
-
-def test_all_missing_files_are_named_at_once(skel: Path) -> None:
-    with pytest.raises(ManifestError) as caught:
-        tree_of(skel, "/a: gone\n/b: usr/lib/real\n/c/**: usr/lib/real/**\n/d: usr/dangling\n")
-    assert "gone (line 1), usr/lib/real/** (line 3), usr/dangling (line 4)" in str(caught.value)
-
-
-def test_a_missing_manifest(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match="absent: No such file"):
-        read_tree(tmp_path / "absent")
-
-
-def test_links_in_the_image_lead_where_they_say(skel: Path) -> None:
-    text = "/lib: ->usr/lib64\n/usr/lib64: ->../real/lib\n/lib/file: usr/lib/real\n"
-    text += "/abs: ->/real\n/abs/x: usr/lib/real\n"
-    nodes = tree_of(skel, text)
-    assert b"/real/lib/file" in nodes
-    assert b"/real/x" in nodes
+def test_values_of_modules() -> None:
+    lines, problems = parse(
+        b"/a: ${MODULE_DIR}/x\n/${n}: ${n}\n/b: ${nowhere_given}/y\n",
+        "m",
+        Variables({"n": "v"}),
+        Path("/some/module"),
+    )
+    assert [(line.guest, line.host) for line in lines] == [(b"/a", b"/some/module/x"), (b"/v", b"v")]
+    assert len(problems) == 1
+    assert problems[0].startswith("m:3: ${nowhere_given} has no value")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("line", "said"),
     [
-        ("/a: usr/lib/real\n/a/b: usr/lib/real\n", "manifest:2: .*no directory"),
-        ("/a: ->b\n/b: ->a\n/a/x: usr/lib/real\n", "manifest:3: .*loop"),
-        ("/a/../../b: usr/lib/real\n", r"manifest:1: .*'\.\.'"),
-        ("/: usr/lib/real\n", "manifest:1: .*root"),
+        (b"/a:b", "'/a:b' is not 'guest: host'"),
+        (b"/a", "is not 'guest: host'"),
+        (b": b", "is not 'guest: host'"),
+        (b"/a: ", "is not 'guest: host'"),
+        (b"/a: ->", "is not 'guest: host'"),
+        (b"/a: !", "is not 'guest: host'"),
+        (b"/a: %(x)s/b", r"%\(x\)s has no value .*-D x=VALUE"),
+        (b"/a/**: b", r"/\*\* on one side only"),
+        (b"/a: b/**", r"/\*\* on one side only"),
+        (b"/&/a: b", "& on one side only"),
+        (b"/a: b/&", "& on one side only"),
     ],
 )
-def test_places_that_cannot_be(skel: Path, text: str, said: str) -> None:
-    with pytest.raises(ManifestError, match=said):
-        tree_of(skel, text)
+def test_what_is_no_rule_is_refused_with_its_line(line: bytes, said: str) -> None:
+    lines, problems = parse(b"# first\n" + line + b"\n/good: one\n", "m")
+    assert [each.guest for each in lines] == [b"/good"]
+    (problem,) = problems
+    assert problem.startswith("m:2: ")
+    with pytest.raises(AssertionError, match=said):
+        raise AssertionError(problem)
 
 
-def test_made_parents_have_the_time_that_is_given(skel: Path) -> None:
-    (skel / "manifest").write_text("/a/b: usr/lib/real\n")
-    tree = read_tree(skel / "manifest", time_ns=5)
-    assert tree.children[b"a"].mtime_ns == 5
+def test_every_bad_line_is_told() -> None:
+    _, problems = parse(b"/a\n/b: %(x)s\n/c: d\n/e/**: f\n", "m")
+    assert [problem.partition(" ")[0] for problem in problems] == ["m:1:", "m:2:", "m:4:"]
+
+
+def test_files_that_are_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="absent: No such file"):
+        read(tmp_path / "absent", Variables({}))
+    (tmp_path / "program").write_bytes(b"\x7fELF\0\0")
+    with pytest.raises(ManifestError, match="program is no manifest, directory or tar archive"):
+        read(tmp_path / "program", Variables({}))
+
+
+@given(st.binary(max_size=200).filter(lambda text: b"\0" not in text))
+def test_any_text_is_rules_or_problems(text: bytes) -> None:
+    lines, problems = parse(text)
+    said = [line for line in text.split(b"\n") if line.strip() and not line.strip().startswith(b"#")]
+    assert len(lines) + len(problems) <= len(said) or b"[manifest]" in text
+
+
+@given(st.binary(min_size=1, max_size=30), st.binary(min_size=1, max_size=30))
+def test_a_line_that_is_written_says_what_was_meant(guest: bytes, host: bytes) -> None:
+    try:
+        line = format_line(b"/" + guest, b"/" + host)
+    except ManifestError:
+        return
+    assert rules(line) == [(b"/" + guest, b"/" + host)]
+
+
+@pytest.mark.parametrize(
+    ("guest", "host"),
+    [(b"/a: b", b"c"), (b"/a", b"b\nc"), (b"/a ", b"b"), (b"/a/**", b"b/**"), (b"/&/a", b"b/&")],
+)
+def test_files_that_no_line_can_name(guest: bytes, host: bytes) -> None:
+    with pytest.raises(ManifestError, match="no manifest can name"):
+        format_line(guest, host)

@@ -8,6 +8,7 @@ archive are: a :class:`Content`. Who writes a tree reads both through :func:`rea
 from __future__ import annotations
 
 import os
+import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,14 @@ def chunks(source: Source, size: int) -> Iterator[bytes]:
         yield read(source, offset, min(_CHUNK, size - offset))
 
 
+class OpenFile:
+    """A descriptor that is closed when nothing holds this any more."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        weakref.finalize(self, os.close, handle)
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """``length`` bytes at ``offset`` of a file's content, that lie at ``start`` of what holds them."""
@@ -92,15 +101,11 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A :class:`Content` in an open file of the host: ``extents`` of it, ascending, holes between them.
-
-    ``keep`` is held as long as this is, so that what closes the file can wait for it.
-    """
+    """A :class:`Content` in an open file of the host: ``extents`` of it, ascending, holes between them."""
 
     name: str
-    handle: int
+    file: OpenFile
     extents: Sequence[Extent]
-    keep: object = None
 
     def read_at(self, offset: int, length: int) -> bytes:
         """As in :class:`Content`."""
@@ -114,7 +119,7 @@ class Part:
             if begin >= end:
                 continue
             data += bytes(begin - offset - len(data))
-            data += _pread(self.handle, extent.start + begin - extent.offset, end - begin)
+            data += _pread(self.file.handle, extent.start + begin - extent.offset, end - begin)
             if len(data) < end - offset:
                 return bytes(data)
         return bytes(data.ljust(length, b"\0"))
@@ -123,7 +128,7 @@ class Part:
         """As in :class:`Content`; a hole of the file that holds it is one of it."""
         for extent in self.extents:
             shift = extent.offset - extent.start
-            for start, end in _ranges(self.handle, extent.start, extent.start + extent.length):
+            for start, end in _ranges(self.file.handle, extent.start, extent.start + extent.length):
                 yield start + shift, min(end + shift, size)
 
 

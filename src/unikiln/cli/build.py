@@ -1,4 +1,4 @@
-"""``unikiln build``: a directory or a manifest to an image."""
+"""``unikiln build``: directories, manifests and archives to an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,25 @@ import typer
 
 from unikiln.base.size import format_size, parse_size
 from unikiln.cli.bar import progress_bar
-from unikiln.cli.output import print_json
+from unikiln.cli.output import print_json, warn
+from unikiln.cli.source_options import (
+    AppendOption,
+    AtOption,
+    BaseOption,
+    DefineOption,
+    DepfileOption,
+    ExcludeOption,
+    ExportOption,
+    ModeOption,
+    MtimeOption,
+    OwnerOption,
+    SkelOption,
+    SourcesArgument,
+    SourcesCommand,
+    StripOption,
+    parse_defines,
+    parse_sources,
+)
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +81,9 @@ class Profile(StrEnum):
     openzfs = "openzfs"
 
 
+COMMAND = SourcesCommand
+"""What parses the command line of this verb."""
+
 _ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 _RECORD_SIZES = [1 << bits for bits in range(9, 21)]
 
@@ -74,10 +95,20 @@ def _host_arch() -> Arch:
 
 
 def build(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A directory, or a manifest in OSv's syntax.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="IMAGE", help="The image to make.")],
+    source: SourcesArgument = None,
+    at: AtOption = None,
+    define: DefineOption = None,
+    append_manifest: AppendOption = None,
+    skel: SkelOption = None,
+    base: BaseOption = None,
+    strip: StripOption = False,
+    depfile: DepfileOption = None,
+    export: ExportOption = None,
+    owner: OwnerOption = None,
+    mode: ModeOption = None,
+    mtime: MtimeOption = None,
+    exclude: ExcludeOption = None,
     arch: Annotated[Arch | None, typer.Option(help="Architecture; default: this host's.")] = None,
     fs: Annotated[
         FileSystem,
@@ -122,17 +153,34 @@ def build(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
-    """Make a disk image from a directory or a manifest.
+    """Make a disk image from directories, manifests and tar archives.
 
     SOURCE_DATE_EPOCH, if set, gives the times of everything that the build makes.
     """
     from unikiln.image.build import BuildOptions
     from unikiln.image.build import build as build_image
     from unikiln.image.reproducible import source_date_epoch
+    from unikiln.image.source_change import parse_mode, parse_owner, parse_time
     from unikiln.image.sources import SourceOptions
 
+    sources = SourceOptions(
+        sources=parse_sources(source),
+        skel=skel,
+        append=tuple(append_manifest or ()),
+        base=base,
+        defines=parse_defines(define),
+        arch=arch.value if arch else None,
+        strip=strip,
+        owner=None if owner is None else parse_owner(owner),
+        mode=None if mode is None else parse_mode(mode),
+        mtime_ns=None if mtime is None else parse_time(mtime),
+        exclude=tuple(exclude or ()),
+        depfile=depfile,
+        export=export,
+        warn=warn,
+    )
     options = BuildOptions(
-        sources=SourceOptions.of(source),
+        sources=sources,
         output=output,
         arch=(arch or _host_arch()).value,
         fs=fs.value,

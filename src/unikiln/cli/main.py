@@ -118,8 +118,11 @@ def _new_app(*, completion: bool) -> typer.Typer:
 
 
 def _add(app: typer.Typer, verb: Verb) -> None:
-    function = getattr(import_module(verb.module), verb.function)
-    app.command(verb.name, help=_help_text(function.__doc__), short_help=verb.help)(_interruptible(function))
+    module = import_module(verb.module)
+    function = getattr(module, verb.function)
+    parser = getattr(module, "COMMAND", None)
+    text = _help_text(function.__doc__)
+    app.command(verb.name, cls=parser, help=text, short_help=verb.help)(_interruptible(function))
 
 
 class _Interrupted(Exception):

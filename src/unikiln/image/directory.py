@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from unikiln.base.tree import NO_XATTRS, Node
 from unikiln.errors import HostError
+from unikiln.image.source_exclude import Excluded
 
 FileKey = tuple[int, int]
 """(device, inode) of a host file."""
+
+Used = Callable[[bytes], None]
+"""Hears of a host path that was looked at."""
 
 
 def scan(path: str | os.PathLike[str], *, exclude: Iterable[FileKey] = ()) -> Node:
@@ -50,25 +54,42 @@ class Scanner:
         with _naming(path):
             return self._make(path, os.stat(path, follow_symlinks=follow))
 
-    def tree(self, path: bytes) -> Node:
-        """The directory ``path`` and all below it; symbolic links stay links."""
+    def tree(
+        self, path: bytes, at: bytes = b"/", excluded: Excluded | None = None, used: Used | None = None
+    ) -> Node:
+        """The directory ``path`` and all below it; symbolic links stay links.
+
+        :param at: where in the image it goes, which ``excluded`` is asked with
+        :param used: is told of every host path
+        """
         root = self.node(path, follow=True)
         if not root.is_directory:
             raise HostError(f"{os.fsdecode(path)}: is not a directory")
-        stack = [(root.children, path)]
+        stack = [(root.children, path, at.rstrip(b"/") + b"/")]
         while stack:
-            children, folder = stack.pop()
-            for entry, node in self.listing(folder):
+            children, folder, prefix = stack.pop()
+            if used is not None:
+                used(folder)
+            for entry, node in self.listing(folder, prefix, excluded):
                 children[entry.name] = node
                 if node.is_directory:
-                    stack.append((node.children, entry.path))
+                    stack.append((node.children, entry.path, prefix + entry.name + b"/"))
+                elif used is not None and node.is_file:
+                    used(entry.path)
         return root
 
-    def listing(self, folder: bytes) -> Iterator[tuple[os.DirEntry[bytes], Node]]:
-        """What is in ``folder``, by name so that the same tree always gives the same image."""
+    def listing(
+        self, folder: bytes, prefix: bytes = b"/", excluded: Excluded | None = None
+    ) -> Iterator[tuple[os.DirEntry[bytes], Node]]:
+        """What is in ``folder``, by name so that the same tree always gives the same image.
+
+        What ``excluded`` leaves out, asked with ``prefix`` in front, is not even looked at.
+        """
         with _naming(folder), os.scandir(folder) as found:
             entries = sorted(found, key=_entry_name)
         for entry in entries:
+            if excluded is not None and excluded(prefix + entry.name):
+                continue
             with _naming(entry.path):
                 status = entry.stat(follow_symlinks=False)
                 if self._exclude and (status.st_dev, status.st_ino) in self._exclude:
