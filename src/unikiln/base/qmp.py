@@ -6,14 +6,16 @@ The library ``qemu.qmp`` speaks the protocol; here it gets limits in time and er
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Coroutine
 from pathlib import Path
+from socket import socket
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 from qemu.qmp.error import ProtocolError
 
 from unikiln.errors import GuestGoneError
@@ -24,21 +26,33 @@ _T = TypeVar("_T")
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 
+class Event(NamedTuple):
+    """Something that happened: its name in the protocol (QEMU, qapi/run-state.json), and what is told with
+    it.
+    """
+
+    name: str
+    data: dict[str, Any]
+
+
 class Qmp:
-    """A connection to the monitor of a running QEMU at the UNIX socket ``path``.
+    """A connection to the monitor of a running QEMU at ``path``, a UNIX socket or one that is connected.
 
     Nothing takes longer than ``timeout`` seconds: what does is a :class:`GuestGoneError`.
 
     :raises GuestGoneError: nobody listens there, or nobody that speaks QMP
     """
 
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
-        self.path = path
+    def __init__(self, path: Path | socket, timeout: float = 10.0) -> None:
+        self.path = Path("QMP") if isinstance(path, socket) else path
         self._timeout = timeout
         self._runner = asyncio.Runner()
         self._client = QMPClient()
+        self._events = EventListener()
+        self._client.register_listener(self._events)
         try:
-            self._wait(self._client.connect(os.fspath(path)), "the connection")
+            where = path if isinstance(path, socket) else os.fspath(path)
+            self._wait(self._client.connect(where), "the connection")
         except BaseException:
             self.close()
             raise
@@ -63,6 +77,16 @@ class Qmp:
         text: str = self.execute("human-monitor-command", **{"command-line": line})
         return text.replace("\r\n", "\n")
 
+    def events(self) -> list[Event]:
+        """What happened until QEMU closes the connection, or ``timeout`` ends."""
+        with contextlib.suppress(TimeoutError):
+            self._runner.run(asyncio.wait_for(self._closed(), self._timeout))
+        return [_event(dict(message)) for message in self._events.history]
+
+    async def _closed(self) -> None:
+        while self._client.runstate is Runstate.RUNNING:
+            await self._client.runstate_changed()
+
     def close(self) -> None:
         """End the connection; QEMU goes on."""
         try:
@@ -84,6 +108,10 @@ class Qmp:
             raise GuestGoneError(f"{self.path}: QEMU refuses {what}: {error}") from error
         except (QMPError, OSError, EOFError) as error:
             raise _gone(self.path, error) from error
+
+
+def _event(message: dict[str, Any]) -> Event:
+    return Event(message["event"], message.get("data", {}))
 
 
 def _gone(path: Path, error: BaseException) -> GuestGoneError:

@@ -1,0 +1,116 @@
+"""What a guest boots, and with which command line: from the image, the kernel and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unikiln.engine.qemu import kvm, osvline
+from unikiln.engine.qemu.options import AARCH64, X86_64
+from unikiln.errors import HostError, UsageError
+from unikiln.image import kernel as image_kernel
+from unikiln.image import mbr
+from unikiln.image.container import open_image
+from unikiln.image.partition import SECTOR
+
+_ELF = b"\x7fELF"
+_ELF_MACHINES = {3: X86_64, 62: X86_64, 183: AARCH64}
+_BUILD = {AARCH64: "loader.img", X86_64: "loader-stripped.elf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an image says itself: ``boots`` if it begins with a boot loader, and its command line."""
+
+    boots: bool
+    cmdline: str | None
+
+
+def look(image: Path) -> Stored:
+    """What ``image`` says.
+
+    :raises HostError: it cannot be opened
+    :raises ImageError: it is damaged
+    """
+    disk = open_image(image)
+    try:
+        sector = disk.read_at(0, min(SECTOR, disk.size))
+        has_code = image_kernel.arch_of(sector) == X86_64 and any(sector[:64])
+        return Stored(has_code, mbr.read_cmdline(disk))
+    finally:
+        disk.close()
+
+
+def arch_of_kernel(path: Path) -> str | None:
+    """The architecture that a kernel is for, if its first bytes tell.
+
+    :raises HostError: it cannot be read
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(SECTOR)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from error
+    if start.startswith(_ELF):
+        return _ELF_MACHINES.get(int.from_bytes(start[18:20], "little"))
+    return image_kernel.arch_of(start)
+
+
+def choose_arch(given: str | None, kernel: Path | None, stored: Stored) -> str:
+    """The guest's architecture: as given, else the kernel's, else that of the disk's boot loader, else this
+    host's.
+
+    :raises UsageError: what was given contradicts the kernel
+    """
+    found = None if kernel is None else arch_of_kernel(kernel)
+    if given and found and given != found:
+        raise UsageError(f"{kernel}: is for {found}, not for {given}")
+    host = kvm.host_arch()
+    known = host if host in _BUILD else AARCH64
+    return given or found or (X86_64 if stored.boots else known)
+
+
+def built_kernel(arch: str, mode: str) -> Path:
+    """The kernel in OSv's own build folder below the current one; ``mode`` is ``debug``, ``release`` or
+    ``last``.
+
+    :raises UsageError: it is not there
+    """
+    path = Path("build") / mode / _BUILD[arch]
+    if not path.exists():
+        raise UsageError(f"no kernel: {path} is not there", hint="name one with --kernel")
+    return path
+
+
+def command_line(
+    stored: Stored,
+    filesystem: str,
+    execute: str | None,
+    program: Sequence[str],
+    options: osvline.LoaderOptions,
+) -> str:
+    """OSv's command line: ``execute`` as it is, or a program with the loader's options of the image, or the
+    image's own.
+
+    ``filesystem`` is what ``--rootfs`` names where the image says nothing. ``options`` go in front.
+
+    :raises UsageError: there is nothing to run, or too much
+    """
+    if execute is not None and program:
+        raise UsageError("what to run is given twice", hint="either --execute or -- PROGRAM")
+    known = stored.cmdline or ""
+    if execute is not None:
+        line = execute
+    elif program:
+        loader = osvline.loader_part(known)
+        line = f"{loader} {osvline.join(program)}".strip() if loader else osvline.join(program)
+        line = mbr.with_rootfs(line, filesystem)
+    elif known:
+        line = known
+    else:
+        raise UsageError(
+            "no program to run: none is given, and the image has no command line",
+            hint="unikiln run --engine qemu IMAGE -- PROGRAM ARGUMENTS",
+        )
+    return osvline.with_options(line, options)
