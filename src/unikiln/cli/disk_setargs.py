@@ -13,7 +13,7 @@ def setargs(
     image: ImageArgument,
     args: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[--] [ARGS]...", help="The command line; words are joined by spaces."),
+        typer.Argument(metavar="ARGS...", help="The command line; words are joined by spaces."),
     ] = None,
 ) -> None:
     """Store a command line at byte 512 of a disk or kernel image, in place."""
