@@ -120,10 +120,11 @@ class _Walk:
         and when what is on the way is no directory.
         """
         names = parts[::-1]
+        trail = trail.copy()
         while names:
             name = names.pop()
             if name == b"..":
-                trail = trail[:-1] or trail
+                del trail[max(len(trail) - 1, 1) :]
                 continue
             child = trail[-1].children.get(name)
             if child is None and make_ns is not None:
@@ -131,7 +132,7 @@ class _Walk:
             if child is None or not (child.is_directory or child.is_symlink):
                 return self._stop(name, make_ns)
             if child.is_directory:
-                trail = [*trail, child]
+                trail.append(child)
                 continue
             self._count_link()
             trail = [self._root] if child.target.startswith(b"/") else trail
