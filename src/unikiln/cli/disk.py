@@ -10,7 +10,7 @@ GROUP = Group(
     verbs={
         verb.name: verb
         for verb in (
-            Verb("setargs", "Store a command line at byte 512.", prefix="disk_", takes_all=True),
+            Verb("setargs", "Store a command line at byte 512.", prefix="disk_"),
             Verb("getargs", "Print the stored command line.", prefix="disk_"),
             Verb("setsize", "Store the kernel's size for its boot loader.", prefix="disk_"),
             Verb("setpartition", "Set one of the four partitions of the MBR.", prefix="disk_"),

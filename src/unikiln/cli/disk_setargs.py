@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from unikiln.cli.common import ImageArgument
+
+
+class COMMAND(TyperCommand):
+    """Everything behind the image is the command line, however it begins."""
+
+    allow_interspersed_args = False
 
 
 def setargs(

@@ -10,15 +10,13 @@ class Verb:
     """One verb: the function of its own name in the module of its own name in this package.
 
     ``prefix`` stands before the module's name; dashes are underscores in both. Of a group of verbs the
-    module has not a function but a :class:`Group`, named ``GROUP``. With ``takes_all``, everything behind
-    the verb's first argument is an argument too, however it begins.
+    module has not a function but a :class:`Group`, named ``GROUP``.
     """
 
     name: str
     help: str
     prefix: str = ""
     is_group: bool = False
-    takes_all: bool = False
 
     @property
     def function(self) -> str:
