@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests import judges
-from tests.guest_linux.cpio import initramfs
+from tests.guest_linux.initramfs import initramfs
 from tests.guest_linux.program import HUGE, PAGE, SMALL, Area, aarch64
 from tests.qemu import machine, wait_until
 from unikiln.base.qmp import Qmp
