@@ -55,6 +55,8 @@ class Dump:
 
     def __init__(self, path: Path, base: int | None = None) -> None:
         self.path = path
+        if path.is_fifo():  # opening would wait for a writer
+            raise MmuError(f"{path}: is a pipe, which cannot be mapped", hint="write it to a file")
         try:
             with path.open("rb") as file:
                 content = _mapped(file, path)
