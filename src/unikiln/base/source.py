@@ -49,9 +49,7 @@ def read(source: Source, offset: int, length: int) -> bytes:
     with _Naming(source):
         data = _read_some(source, offset, length)
     if len(data) < length:
-        raise HostError(
-            f"{_name(source)}: became shorter while it was read", hint="build from a tree at rest"
-        )
+        raise HostError(f"{name(source)}: became shorter while it was read", hint="build from a tree at rest")
     return data
 
 
@@ -88,6 +86,11 @@ class OpenFile:
     def __init__(self, handle: int) -> None:
         self.handle = handle
         weakref.finalize(self, os.close, handle)
+
+
+def name(source: str | bytes | Content) -> str:
+    """``source`` in a message."""
+    return os.fsdecode(source) if isinstance(source, str | bytes) else source.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +170,6 @@ def _ranges(handle: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _name(source: str | bytes | Content) -> str:
-    return os.fsdecode(source) if isinstance(source, str | bytes) else source.name
-
-
 class _Naming:
     """Turns the host's refusal into a :class:`HostError` that names the file; cheap enough for every read."""
 
@@ -184,4 +183,4 @@ class _Naming:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            raise HostError(f"{_name(self._source)}: {error.strerror}") from error
+            raise HostError(f"{name(self._source)}: {error.strerror}") from error

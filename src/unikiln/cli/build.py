@@ -14,6 +14,8 @@ from unikiln.cli.bar import progress_bar
 from unikiln.cli.output import print_json, warn
 from unikiln.cli.source_options import (
     AppendOption,
+    Arch,
+    ArchOption,
     AtOption,
     BaseOption,
     DefineOption,
@@ -27,20 +29,12 @@ from unikiln.cli.source_options import (
     SourcesArgument,
     SourcesCommand,
     StripOption,
-    parse_defines,
-    parse_sources,
+    source_options,
 )
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
     from unikiln.image.build import BuildOptions, BuildResult
-
-
-class Arch(StrEnum):
-    """What the image is for."""
-
-    aarch64 = "aarch64"
-    x86_64 = "x86_64"
 
 
 class FileSystem(StrEnum):
@@ -109,7 +103,7 @@ def build(
     mode: ModeOption = None,
     mtime: MtimeOption = None,
     exclude: ExcludeOption = None,
-    arch: Annotated[Arch | None, typer.Option(help="Architecture; default: this host's.")] = None,
+    arch: ArchOption = None,
     fs: Annotated[
         FileSystem,
         typer.Option(help="File system; ramfs: the bootfs that a kernel unpacks, virtiofs: a folder."),
@@ -160,25 +154,11 @@ def build(
     from unikiln.image.build import BuildOptions
     from unikiln.image.build import build as build_image
     from unikiln.image.reproducible import source_date_epoch
-    from unikiln.image.source_change import parse_mode, parse_owner, parse_time
-    from unikiln.image.sources import SourceOptions
 
-    sources = SourceOptions(
-        sources=parse_sources(source),
-        skel=skel,
-        append=tuple(append_manifest or ()),
-        base=base,
-        defines=parse_defines(define),
-        arch=arch.value if arch else None,
-        strip=strip,
-        owner=None if owner is None else parse_owner(owner),
-        mode=None if mode is None else parse_mode(mode),
-        mtime_ns=None if mtime is None else parse_time(mtime),
-        exclude=tuple(exclude or ()),
-        depfile=depfile,
-        export=export,
-        warn=warn,
-    )
+    sources = source_options(
+        source, define, append_manifest, skel, base=base, strip=strip, owner=owner, mode=mode, mtime=mtime,
+        exclude=exclude, depfile=depfile, export=export, arch=arch and arch.value, warn=warn,
+    )  # fmt: skip
     options = BuildOptions(
         sources=sources,
         output=output,

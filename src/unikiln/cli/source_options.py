@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
@@ -13,7 +14,7 @@ from typer.core import TyperCommand
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
-    from unikiln.image.sources import Source
+    from unikiln.image.sources import Source, SourceOptions
 
 SourcesArgument = Annotated[
     list[str] | None,
@@ -77,6 +78,16 @@ ExcludeOption = Annotated[
     ),
 ]
 
+
+class Arch(StrEnum):
+    """What the image is for."""
+
+    aarch64 = "aarch64"
+    x86_64 = "x86_64"
+
+
+ArchOption = Annotated[Arch | None, typer.Option(help="Architecture; default: this host's.")]
+
 _AT = "\0"
 """Marks an argument as the PATH of an ``--at``: no argument of a process can have a NUL byte itself."""
 
@@ -105,6 +116,38 @@ def _mark(args: list[str]) -> Iterable[str]:
             yield _AT + each.removeprefix("--at=")
         else:
             yield each
+
+
+def source_options(
+    source: list[str] | None,
+    define: list[str] | None,
+    append_manifest: list[Path] | None,
+    skel: Path | None,
+    *,
+    owner: str | None = None,
+    mode: str | None = None,
+    mtime: str | None = None,
+    exclude: list[str] | None = None,
+    **others: Any,  # noqa: ANN401
+) -> SourceOptions:
+    """What the options of this module, and ``others`` as :class:`SourceOptions` has them, ask for.
+
+    :raises UsageError: one that makes no sense
+    """
+    from unikiln.image.source_change import parse_mode, parse_owner, parse_time
+    from unikiln.image.sources import SourceOptions
+
+    return SourceOptions(
+        sources=parse_sources(source),
+        defines=parse_defines(define),
+        append=tuple(append_manifest or ()),
+        skel=skel,
+        owner=None if owner is None else parse_owner(owner),
+        mode=None if mode is None else parse_mode(mode),
+        mtime_ns=None if mtime is None else parse_time(mtime),
+        exclude=tuple(exclude or ()),
+        **others,
+    )
 
 
 def parse_sources(arguments: list[str] | None) -> tuple[Source, ...]:

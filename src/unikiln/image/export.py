@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from unikiln.base.source import data_ranges, read
+from unikiln.base.source import data_ranges, name, read
 from unikiln.base.tree import Node, walk
 from unikiln.errors import HostError
 from unikiln.image.extract import extract
@@ -106,6 +107,11 @@ class TreeInode:
     node: Node
     attributes: TreeAttributes
 
+    @property
+    def host(self) -> bytes:
+        """What holds the content of a regular file, as text; nothing if it has none."""
+        return os.fsencode(name(self.node.source)) if self.node.source is not None else b""
+
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes of content."""
         return read(self.node.source, offset, max(min(length, self.node.size - offset), 0))
@@ -116,8 +122,8 @@ class TreeInode:
 
     def entries(self) -> Iterator[TreeEntry]:
         """The names of a directory."""
-        for name, child in self.node.children.items():
-            yield TreeEntry(name, self.filesystem.number(child), stat.S_IFMT(child.mode) >> 12)
+        for key, child in self.node.children.items():
+            yield TreeEntry(key, self.filesystem.number(child), stat.S_IFMT(child.mode) >> 12)
 
     def lookup(self, name: bytes) -> TreeInode | None:
         """The node of that name in a directory."""

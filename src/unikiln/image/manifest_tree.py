@@ -126,7 +126,7 @@ def follow(path: bytes) -> bytes:
 def _base_of(path: bytes, target: bytes) -> bytes | None:
     base = os.path.dirname(os.path.abspath(path))
     if not target.startswith(b"/"):
-        return base + b"/"
+        return base.rstrip(b"/") + b"/"
     while not os.path.exists(base + target):
         if base == b"/":
             return None
