@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
-import lzma
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+import zstandard
+
 from unikiln.zfs.filesystem import FileSystem, Inode
 from unikiln.zfs.pool import Pool
 
 DATA = Path(__file__).parent.parent / "data" / "pools"
+MORE = os.environ.get("UNIKILN_POOLS")
+"""A folder of more pools, laid out as :data:`DATA` is: ``NAME/N.img.zst`` and ``NAME/NAME.json.zst``."""
 _TYPES = {
     "file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "chr": stat.S_IFCHR,
     "blk": stat.S_IFBLK, "fifo": stat.S_IFIFO, "sock": stat.S_IFSOCK,
 }  # fmt: skip
+_WINDOW_MAX = 1 << 27
 Manifest = dict[str, Any]
 
 
 def names() -> list[str]:
-    """The pools that come with the tests."""
-    return sorted(path.name.removesuffix(".img.xz") for path in DATA.glob("*.img.xz"))
+    """The pools that come with the tests, and those in :data:`MORE`."""
+    folders = [DATA, *([Path(MORE)] if MORE else [])]
+    return sorted({path.parent.name for folder in folders for path in folder.glob("*/0.img.zst")})
 
 
-def unpack(name: str, folder: Path) -> Path:
-    """Unpack the image of a pool, its zeros as holes."""
-    target = folder / f"{name}.img"
-    with lzma.open(DATA / f"{name}.img.xz") as source, target.open("wb") as out:
+def folder_of(name: str) -> Path:
+    """Where the packed images of a pool lie; the test skips when it is not there."""
+    for folder in (DATA, Path(MORE or DATA)):
+        if (folder / name).is_dir():
+            return folder / name
+    pytest.skip(f"pool {name} is not here; UNIKILN_POOLS names a folder with more pools")
+
+
+def unpack(name: str, folder: Path, number: int = 0) -> Path:
+    """Unpack one image of a pool, its zeros as holes."""
+    target = folder / f"{name}.{number}.img"
+    with (folder_of(name) / f"{number}.img.zst").open("rb") as packed, target.open("wb") as out:
+        source = zstandard.ZstdDecompressor(max_window_size=_WINDOW_MAX).stream_reader(packed)
         while piece := source.read(1 << 20):
             if piece.count(0) == len(piece):
                 out.seek(len(piece), os.SEEK_CUR)
@@ -42,10 +56,17 @@ def unpack(name: str, folder: Path) -> Path:
     return target
 
 
-def manifest(name: str) -> Manifest:
-    """What OpenZFS says is in a pool."""
-    with gzip.open(DATA / f"{name}.json.gz") as source:
-        found: Manifest = json.load(source)
+def unpack_all(name: str, folder: Path) -> list[Path]:
+    """Unpack every image of a pool."""
+    count = len(list(folder_of(name).glob("*.img.zst")))
+    return [unpack(name, folder, number) for number in range(count)]
+
+
+def manifest(name: str, state: str = "") -> Manifest:
+    """What OpenZFS says is in a pool; ``state`` is ``reimported``, ``unreplayed`` or ``checkpoint``."""
+    path = folder_of(name) / f"{name}{'.' + state if state else ''}.json.zst"
+    with path.open("rb") as packed:
+        found: Manifest = json.load(zstandard.ZstdDecompressor().stream_reader(packed))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,18 +12,23 @@ from unikiln.base.device import FileDevice
 from unikiln.zfs.pool import Pool, open_pool
 from unikiln.zfs.verify import verify
 
+UNPLAYED = {"zil-unplayed"}
+"""What is in it depends on its intent log."""
 
-@pytest.fixture(scope="module", params=corpus.names())
+
+@pytest.fixture(scope="module", params=[each for each in corpus.names() if each not in UNPLAYED])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def pool(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    path = corpus.unpack(name, tmp_path_factory.mktemp("pool"))
-    with FileDevice(path) as device, open_pool(device) as pool:
-        yield pool
-    Path(path).unlink()
+    paths = corpus.unpack_all(name, tmp_path_factory.mktemp("pool"))
+    with ExitStack() as opened:
+        devices = [opened.enter_context(FileDevice(path)) for path in paths]
+        yield opened.enter_context(open_pool(devices))
+    for path in paths:
+        path.unlink()
 
 
 def test_every_path_is_as_in_the_manifest(name: str, pool: Pool) -> None:
@@ -47,7 +52,9 @@ def test_referenced_and_creation_are_what_zfs_list_says(name: str, pool: Pool) -
         assert abs(info.referenced - int(props["referenced"][0])) <= 64 << 10
 
 
-def test_space_adds_up(pool: Pool) -> None:
+def test_space_adds_up(name: str, pool: Pool) -> None:
     root = pool.datasets()[0]
+    stated = int(corpus.manifest(name)["datasets"][root.name]["props"]["used"][0])
     assert pool.size == pool.allocated + pool.free
-    assert 0 < root.used <= pool.allocated
+    assert pool.allocated > 0
+    assert abs(root.used - stated) <= max(512 << 10, stated // 20)  # an export writes some more
