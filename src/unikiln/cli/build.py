@@ -34,6 +34,9 @@ from unikiln.cli.source_options import (
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unikiln.base.progress import Progress
     from unikiln.image.build import BuildOptions, BuildResult
 
 
@@ -66,6 +69,13 @@ class Compression(StrEnum):
 
     off = "off"
     lz4 = "lz4"
+
+
+class Via(StrEnum):
+    """Who writes the pool."""
+
+    direct = "direct"
+    guest = "guest"
 
 
 class Profile(StrEnum):
@@ -144,6 +154,9 @@ def build(
     profile: Annotated[
         Profile, typer.Option(help="Pool features and properties: as an OSv kernel wants them, or OpenZFS's.")
     ] = Profile.osv,
+    via: Annotated[
+        Via, typer.Option(help="Write the pool directly, or let a guest make it and receive the files.")
+    ] = Via.direct,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
@@ -152,7 +165,6 @@ def build(
     SOURCE_DATE_EPOCH, if set, gives the times of everything that the build makes.
     """
     from unikiln.image.build import BuildOptions
-    from unikiln.image.build import build as build_image
     from unikiln.image.reproducible import source_date_epoch
 
     sources = source_options(
@@ -180,11 +192,21 @@ def build(
         profile=profile.value,
     )
     with progress_bar(f"building {output.name}", quiet=quiet) as progress:
-        result = build_image(options, progress)
+        result = _builder(via)(options, progress)
     if json:
         print_json(result)
     elif not quiet:
         print(_summary(result, options))
+
+
+def _builder(via: Via) -> Callable[[BuildOptions, Progress], BuildResult]:
+    if via is Via.guest:
+        from unikiln.engine.via_guest import build_via_guest
+
+        return build_via_guest
+    from unikiln.image.build import build as build_image
+
+    return build_image
 
 
 def _slack(text: str) -> float:

@@ -79,9 +79,10 @@ class BuildResult:
     seconds: float
 
 
-def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
+def build(options: BuildOptions, progress: Progress = QUIET, *, tree: Node | None = None) -> BuildResult:
     """Build the image that ``options`` describe; it is at its place whole, or not at all.
 
+    :param tree: what goes into it, instead of the sources of ``options``
     :raises UsageError: options that contradict each other
     :raises ManifestError: what is wrong with the manifest
     :raises ImageError: something that the file system cannot hold, or a kernel that is none
@@ -94,8 +95,8 @@ def build(options: BuildOptions, progress: Progress = QUIET) -> BuildResult:
     form = options.format or format_of(options.output)
     place = plan(layout, options.arch, options.fs, options.cmdline, options.kernel)
     room = None if options.size is None else place.room(options.size)
-    tree = _read_source(options)
-    files, bytes_in = _announce(tree, progress)
+    tree = read_source(options) if tree is None else tree
+    files, bytes_in = announce(tree, progress)
     request = Request(
         tree=tree, room=room, pool=lambda: _create_options(options, tree, room), progress=progress
     )
@@ -124,22 +125,23 @@ def _export(options: BuildOptions, started: float) -> BuildResult:
             hint="leave --layout, --kernel, --format, --size and --cmdline away",
         )
     sources = replace(options.sources, export=options.output)
-    tree = _read_source(replace(options, sources=sources))
-    files, bytes_in = _announce(tree, QUIET)
+    tree = read_source(replace(options, sources=sources))
+    files, bytes_in = announce(tree, QUIET)
     return BuildResult(
         os.fspath(options.output), options.arch, options.fs, "folder", "folder", bytes_in, files, bytes_in,
         bytes_in, "", 0, time.monotonic() - started,
     )  # fmt: skip
 
 
-def _announce(tree: Node, progress: Progress) -> tuple[int, int]:
+def announce(tree: Node, progress: Progress) -> tuple[int, int]:
     """Tell how much there is to do; the number of files, and of bytes in them."""
     nodes, bytes_in = totals(tree)
     progress.total(nodes, bytes_in)
     return len({id(node) for _, node in walk(tree) if not node.is_directory}), bytes_in
 
 
-def _read_source(options: BuildOptions) -> Node:
+def read_source(options: BuildOptions) -> Node:
+    """The tree that the sources of ``options`` describe."""
     return assemble(replace(options.sources, output=options.output, time_ns=_nanoseconds(options.epoch)))
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unikiln.base.device import BlockDevice
 from unikiln.base.progress import Progress
 from unikiln.base.tree import Node
-from unikiln.engine.builder.pool import Dataset, Pool
+from unikiln.engine.builder.pool import Pool
 from unikiln.errors import ImageError, MachineError
 from unikiln.image import mbr
 from unikiln.image.container import create_image, open_image
 from unikiln.image.growing import GrowingDevice, GrowingSlice
-from unikiln.image.partition import SECTOR, Partition
+from unikiln.image.layout import Layout
+from unikiln.image.partition import Partition
 from unikiln.image.partitions import partitions
 from unikiln.zfs.create import CreateOptions, CreateResult, create_pool
 
 _POOL_PARTITION = 2
 _PIECE = 1 << 20
+PARTITION_ONLY = Layout(mbr.POOL_START, partitioned=True)
+"""A disk without a kernel."""
+_ASHIFT = 9
+"""OSv's virtio disks have sectors of 512 bytes."""
+_Write = Callable[[GrowingSlice, int | None, float], CreateResult]
+"""Writes the pool to a partition of a size in bytes, or of the least that leaves so much free."""
 _WRITABLE = {"on": "lz4", "lz4": "lz4", "off": "off"}
 
 
@@ -29,16 +36,16 @@ class DiskPlan:
     """The file ``path`` that becomes the disk, in format ``form``.
 
     ``before`` is the disk as it was: its partition 2 is made anew, all else is kept. Without it, the disk has
-    that partition only, from byte 512, or from 1 MiB behind a ``cmdline``. Its ``size`` in bytes, of the
-    whole disk, may be None: what the files take plus ``slack`` (a fraction).
+    what ``layout`` says. Its ``size`` in bytes, of the whole disk, may be None: what the files take plus
+    ``slack`` (a fraction).
     """
 
     path: Path
     form: str
     before: Path | None = None
+    layout: Layout = PARTITION_ONLY
     size: int | None = None
     slack: float = 0.10
-    cmdline: str | None = None
 
 
 def pool_partition(device: BlockDevice) -> Partition:
@@ -63,12 +70,17 @@ def write_disk(plan: DiskPlan, pool: Pool, epoch: int, progress: Progress) -> Cr
     :raises NoSpaceError: the files do not fit
     :raises ImageError: there is no partition for a pool
     """
+    tree, options = _files(pool), _options(pool, epoch)
     device = create_image(plan.path, plan.form)
     try:
+
+        def write(partition: GrowingSlice, size: int | None, slack: float) -> CreateResult:
+            return create_pool(partition, tree, replace(options, size=size, slack=slack), progress)
+
         if plan.before is None:
-            made = _write_new(plan, device, pool, epoch, progress)
+            made = _write_new(plan.layout, plan.size, plan.slack, device, write)
         else:
-            made = _write_over(plan.before, device, pool, epoch, progress)
+            made = _write_over(plan.before, device, write)
         device.flush()
         return made
     finally:
@@ -76,28 +88,23 @@ def write_disk(plan: DiskPlan, pool: Pool, epoch: int, progress: Progress) -> Cr
 
 
 def _write_new(
-    plan: DiskPlan, device: GrowingDevice, pool: Pool, epoch: int, progress: Progress
+    layout: Layout, disk_size: int | None, slack: float, device: GrowingDevice, write: _Write
 ) -> CreateResult:
-    start = mbr.pool_start(plan.cmdline)
-    size = None if plan.size is None else plan.size // SECTOR * SECTOR - start
-    if size is not None and size <= 0:
-        raise ImageError(f"a disk of {plan.size} bytes has no room for a pool")
-    made = _write_pool(GrowingSlice(device, start), pool, size, plan.slack, epoch, progress)
-    device.truncate(start + made.size)
-    mbr.write_disk(device, start, made.size, plan.cmdline)
+    layout.begin(device)
+    size = None if disk_size is None else layout.room(disk_size)
+    made = write(GrowingSlice(device, layout.start), size, slack)
+    layout.finish(device, made.size, disk_size)
     return made
 
 
-def _write_over(
-    before: Path, device: GrowingDevice, pool: Pool, epoch: int, progress: Progress
-) -> CreateResult:
+def _write_over(before: Path, device: GrowingDevice, write: _Write) -> CreateResult:
     """Everything of the disk ``before``, but a new pool in its partition 2."""
     old = open_image(before)
     try:
         partition = pool_partition(old)
         end = partition.start + partition.size
         _copy(old, device, 0, partition.start)
-        made = _write_pool(GrowingSlice(device, partition.start), pool, partition.size, 0.0, epoch, progress)
+        made = write(GrowingSlice(device, partition.start), partition.size, 0.0)
         device.truncate(old.size)
         _copy(old, device, end, old.size)
         return made
@@ -112,27 +119,21 @@ def _copy(old: BlockDevice, new: BlockDevice, start: int, end: int) -> None:
             new.write_at(offset, data)
 
 
-def _write_pool(
-    device: GrowingSlice, pool: Pool, size: int | None, slack: float, epoch: int, progress: Progress
-) -> CreateResult:
-    *above, (name, dataset) = pool.datasets.items()
+def _options(pool: Pool, epoch: int) -> CreateOptions:
+    name, dataset = list(pool.datasets.items())[-1]
     compression = pool.filled_with or pool.compression(name)
     if compression not in _WRITABLE:
         raise MachineError(f"compression={compression} cannot be written here", hint="set lz4 or off")
-    options = CreateOptions(
+    return CreateOptions(
         pool=pool.name,
         dataset=name.partition("/")[2],
-        size=size,
-        slack=slack,
         compression=_WRITABLE[compression],
-        ashift=9,
+        ashift=_ASHIFT,
         recordsize=dataset.numbers().get("recordsize", 128 << 10),
         seed=secrets.randbits(64),
         epoch=epoch,
         properties=dict(_properties(pool)),
     )
-    _refuse_files_above([each for _, each in above], dataset)
-    return create_pool(device, dataset.root, options, progress)
 
 
 def _properties(pool: Pool) -> Iterator[tuple[str, dict[str, int]]]:
@@ -140,9 +141,11 @@ def _properties(pool: Pool) -> Iterator[tuple[str, dict[str, int]]]:
         yield name.partition("/")[2], dataset.numbers()
 
 
-def _refuse_files_above(above: list[Dataset], dataset: Dataset) -> None:
-    """Only the last dataset's files are written; each one above has one mount point, and no more."""
-    mounted: list[Node] = [*(each.root for each in above[1:]), dataset.root]
+def _files(pool: Pool) -> Node:
+    """The files of the last dataset: only those are written; each above has one mount point, and no more."""
+    *above, dataset = pool.datasets.values()
+    mounted = [*(each.root for each in above[1:]), dataset.root]
     for each, child in zip(above, mounted, strict=True):
         if [*each.root.children.values()] != [child]:
             raise MachineError(f"files beside what is mounted in {each.mountpoint} cannot be written")
+    return dataset.root

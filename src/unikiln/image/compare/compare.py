@@ -29,6 +29,26 @@ class Difference:
     left: Value
     right: Value
 
+    def __str__(self) -> str:
+        """In a line: ``/path: mode 0644, 0755``; ``- /path`` where only the left side has it."""
+        path = shown(self.path)
+        if self.field == "only":
+            return f"{'+' if self.left is None else '-'} {path}"
+        if self.field == "content":
+            return f"! {path}: content, from byte {_told(self.left)}"
+        return f"! {path}: {self.field} {_told(self.left)}, {_told(self.right)}"
+
+
+def shown(name: bytes) -> str:
+    """A path as text; bytes that are no UTF-8 are those of ``os.fsdecode``."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _told(value: Value) -> str:
+    if isinstance(value, bytes):
+        return repr(shown(value))
+    return "none" if value is None else str(value)
+
 
 def compare(
     left: Iterator[Item], right: Iterator[Item], ignore: frozenset[str] = frozenset()
@@ -95,8 +115,7 @@ _VALUES: dict[str, Callable[[Item], Value]] = {
 def _xattrs(one: Item, other: Item) -> Iterator[Difference]:
     for name in sorted(one.xattrs.keys() | other.xattrs.keys()):
         if one.xattrs.get(name) != other.xattrs.get(name):
-            shown = name.decode("utf-8", "surrogateescape")
-            yield Difference(one.path, f"xattr {shown}", one.xattrs.get(name), other.xattrs.get(name))
+            yield Difference(one.path, f"xattr {shown(name)}", one.xattrs.get(name), other.xattrs.get(name))
 
 
 def _first_difference(one: Item, other: Item) -> int | None:
