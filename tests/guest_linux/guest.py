@@ -121,14 +121,16 @@ def linux_arm64(folder: Path, cpu: str) -> Iterator[Guest]:
     arguments += ["-serial", f"file:{folder / 'console'}"]
     arguments += ["-qmp", f"unix:{folder / 'monitor'},server=on,wait=off"]
     with machine("qemu-system-aarch64", folder, *arguments) as running:
-        said = _wait(folder / "console")
+        said = wait_for_end(folder / "console")
         with Qmp(folder / "monitor") as monitor:
             yield Guest(
                 running.socket, monitor, _vmas(said), {area.start: _frames(said, area) for area in _TOLD}
             )
 
 
-def _wait(console: Path) -> str:
+def wait_for_end(console: Path) -> str:
+    """All that the guest wrote to its console, which must end well."""
+
     def said() -> str:
         return console.read_text(errors="replace") if console.exists() else ""
 

@@ -70,3 +70,30 @@ def _touch(instruction: int, pages: int, delay: int) -> list[int]:
         0xF1000673,  # subs x19, x19, 1
         0x54000001 | back << 5,  # b.ne 1b
     ]
+
+
+def x86_64(said: bytes) -> bytes:
+    """Map and touch the first two areas, write ``said`` to standard output, then spin."""
+    code = b"".join(_map_and_touch_x86(area) for area in (SMALL, HUGE))
+    code += _load(0xB8, 1) + _load(0xBF, 1)  # mov eax, SYS_write; mov edi, 1
+    code += bytes.fromhex("488d3509000000") + _load(0xBA, len(said))  # lea rsi, said; mov edx, length
+    code += bytes.fromhex("0f05 ebfe")  # syscall; jmp .
+    return make_elf(code + said, machine=62)
+
+
+def _map_and_touch_x86(area: Area) -> bytes:
+    code = _load(0xB8, 9)  # mov eax, SYS_mmap
+    code += _load(0xBF, area.start) + _load(0xBE, area.pages * PAGE)  # mov edi, start; mov esi, length
+    code += _load(0xBA, 3)  # mov edx, PROT_READ | PROT_WRITE
+    code += b"\x41" + _load(0xBA, 0x32)  # mov r10d, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+    code += bytes.fromhex("49c7c0ffffffff 4531c9 0f05")  # mov r8, -1; xor r9d, r9d; syscall
+    for access, pages in (("488908", area.written), ("488b10", area.read)):  # mov [rax], rcx; mov rdx, [rax]
+        if pages:
+            code += _load(0xB9, pages)  # mov ecx, pages
+            code += bytes.fromhex(access + "480500100000 ffc9 75f3")  # add rax, 4096; dec ecx; jnz access
+    return code
+
+
+def _load(opcode: int, value: int) -> bytes:
+    """``mov`` of a number to a register of 32 bits."""
+    return bytes([opcode]) + value.to_bytes(4, "little")

@@ -57,9 +57,10 @@ def entry(space: Space, layout: Layout, visited: Visited) -> str:
         granule, wide = layout.page_shift, bool(layout.high_address)
         return arm_summary(visited.value, visited.level, granule=granule, wide=wide, mair=mair)
     config, nxe = space.regime.config, bool(space.regime.efer & EFER_NXE)
-    return x86_summary(
+    text = x86_summary(
         visited.value, visited.level, pa_bits=config.pa_bits, pages_1g=config.pages_1g, nxe=nxe
     )
+    return text.removeprefix(f"{LEVEL_NAMES[visited.level]}: ")
 
 
 def level_name(layout: Layout, level: int) -> str:
