@@ -13,6 +13,10 @@
     │   ├── PoolNotFoundError        no label, no usable uberblock, or no such dataset
     │   ├── CorruptError             bytes that are not what the format says
     │   │   └── ChecksumError        a block whose every copy fails its checksum
+    │   │       └── AuthenticationError  a block that is not what the holder of the key wrote
+    │   ├── EncryptionKeyError       an encrypted dataset that cannot be read
+    │   │   ├── KeyMissingError      the key of its encryption root was not given
+    │   │   └── WrongKeyError        what was given is not that key
     │   ├── UnsupportedError         a feature, version, checksum or compression we do not know
     │   ├── NoSpaceError             the pool is full (also an OSError, ENOSPC)
     │   ├── PathNotFoundError        also a FileNotFoundError
@@ -23,7 +27,9 @@
     └── MachineError
         ├── ElfError                 a program that this machine cannot load
         ├── GuestMemoryError         the machine ran out of page frames
-        └── GuestCrashError          the guest died of an exception; carries the report
+        ├── GuestCrashError          the guest died of an exception; carries the report
+        ├── GuestFailedError         a guest under QEMU ended, but not well; carries the report, if there is one
+        └── GuestTimeoutError        the guest was ended because it took too long
 
 An error says what is wrong and where; ``hint`` says what to do. The command line prints both on
 one line and exits with ``exit_status``.
@@ -98,6 +104,26 @@ class ChecksumError(CorruptError):
     """No copy of a block has the checksum that its block pointer states."""
 
 
+class AuthenticationError(ChecksumError):
+    """A block of an encrypted dataset whose message authentication code is not that of its content."""
+
+
+class EncryptionKeyError(ZfsError):
+    """An encrypted dataset whose content cannot be read for want of its key; ``root`` is its encryption root."""
+
+    def __init__(self, message: str, *, hint: str | None = None, root: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.root = root
+
+
+class KeyMissingError(EncryptionKeyError):
+    """The key of an encryption root was not given."""
+
+
+class WrongKeyError(EncryptionKeyError):
+    """What was given for an encryption root is not its key."""
+
+
 class UnsupportedError(ZfsError):
     """A feature, version, checksum or compression that unikiln does not know."""
 
@@ -170,3 +196,21 @@ class GuestCrashError(MachineError):
         super().__init__(message)
         self.report = report
         self.exit_status = 128 + signal
+
+
+class GuestFailedError(MachineError):
+    """A guest under QEMU did not end by itself, or not well.
+
+    ``report`` is what its console said of a crash, or empty; ``exit_status`` is what becomes of ours.
+    """
+
+    def __init__(self, message: str, *, exit_status: int, report: str = "") -> None:
+        super().__init__(message)
+        self.report = report
+        self.exit_status = exit_status
+
+
+class GuestTimeoutError(MachineError):
+    """The guest was ended because it took longer than it was given."""
+
+    exit_status = 124  # as timeout(1) has it

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
+from unikiln.cli.flags import takes
 from unikiln.cli.number import parse_number
 from unikiln.errors import UsageError
 
@@ -68,6 +67,10 @@ RangeOption = Annotated[
 ]
 
 
+takes_source = takes("source", Source)
+"""Gives a verb the options of :class:`Source`; it gets them together, as its argument ``source``."""
+
+
 class Place(Protocol):
     """What can be looked at, more than once. ``paused``: seconds that the last look stopped the guest."""
 
@@ -78,29 +81,6 @@ class Place(Protocol):
 
     def snapshot(self, regime: Regime | None = None) -> Space:
         """The address space with all its tables: that of ``regime``, or the present one."""
-
-
-def takes_source(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give ``verb`` the options of :class:`Source`; it gets them together, as its argument ``source``."""
-    signature = inspect.signature(verb, eval_str=True)
-    hints = get_type_hints(Source, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(Source)
-    ]
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "source"]
-
-    @wraps(verb)
-    def with_source(*arguments: object, **options: Any) -> None:  # noqa: ANN401
-        source = Source(**{parameter.name: options.pop(parameter.name) for parameter in shared})
-        verb(*arguments, source=source, **options)
-
-    together = signature.replace(parameters=[*own, *shared])
-    with_source.__signature__ = together  # type: ignore[attr-defined]
-    with_source.__annotations__ = {name: each.annotation for name, each in together.parameters.items()}
-    return with_source
 
 
 @contextmanager

@@ -53,7 +53,8 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb("build", "Make a disk image with a ZFS pool from a directory or a manifest."),
-        Verb("run", "Run an AArch64 program from an image on the embedded machine."),
+        Verb("run", "Run a program from an image, on the embedded machine or under QEMU."),
+        Verb("test", "Run every program of a folder in an image, and report as a test runner does."),
         Verb("ls", "List a directory of an image."),
         Verb("tree", "Show an image's files as a tree."),
         Verb("cat", "Write files of an image to standard output."),

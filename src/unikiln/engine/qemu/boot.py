@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from unikiln.engine.qemu import kvm, osvline
-from unikiln.engine.qemu.options import AARCH64, X86_64
-from unikiln.errors import HostError, UsageError
+from unikiln.engine.qemu import kvm, osvline, overlay
+from unikiln.engine.qemu.options import AARCH64, X86_64, Disk
+from unikiln.errors import HostError, PoolNotFoundError, UsageError
+from unikiln.image import disk as image_disk
 from unikiln.image import kernel as image_kernel
 from unikiln.image import mbr
 from unikiln.image.container import open_image
+from unikiln.image.editing import edited
 from unikiln.image.partition import SECTOR
 
 _ELF = b"\x7fELF"
@@ -84,28 +88,23 @@ def built_kernel(arch: str, mode: str) -> Path:
 
 
 def command_line(
-    stored: Stored,
-    filesystem: str,
-    execute: str | None,
-    program: Sequence[str],
-    options: osvline.LoaderOptions,
+    stored: Stored, image: Path, execute: str | None, program: Sequence[str], options: osvline.LoaderOptions
 ) -> str:
-    """OSv's command line: ``execute`` as it is, or a program with the loader's options of the image, or the
-    image's own.
+    """OSv's command line.
 
-    ``filesystem`` is what ``--rootfs`` names where the image says nothing. ``options`` go in front.
+    It is ``execute`` as it is, or ``program`` with the loader's options that the image stores (without any:
+    ``--rootfs`` by what is in the image), or the image's own; with ``options`` in front.
 
     :raises UsageError: there is nothing to run, or too much
     """
+    known = stored.cmdline or ""
     if execute is not None and program:
         raise UsageError("what to run is given twice", hint="either --execute or -- PROGRAM")
-    known = stored.cmdline or ""
     if execute is not None:
         line = execute
     elif program:
-        loader = osvline.loader_part(known)
-        line = f"{loader} {osvline.join(program)}".strip() if loader else osvline.join(program)
-        line = mbr.with_rootfs(line, filesystem)
+        loader = osvline.loader_part(known) or f"--rootfs={_filesystem(image)}"
+        line = f"{loader} {osvline.join(program)}"
     elif known:
         line = known
     else:
@@ -114,3 +113,36 @@ def command_line(
             hint="unikiln run --engine qemu IMAGE -- PROGRAM ARGUMENTS",
         )
     return osvline.with_options(line, options)
+
+
+def _filesystem(image: Path) -> str:
+    """What ``--rootfs`` names; on a disk that is not known here, what OSv's scripts take."""
+    from unikiln.image.opening import only_volume
+
+    disk = open_image(image)
+    try:
+        return only_volume(disk).kind
+    except PoolNotFoundError:
+        return "zfs"
+    finally:
+        disk.close()
+
+
+@contextmanager
+def stored_in_disk(disk: Disk, line: str, *, snapshot: bool, dry_run: bool) -> Iterator[Disk]:
+    """The disk to boot from with ``line`` as its command line, for as long as the block runs.
+
+    It is stored in the image itself, as OSv's scripts do; with ``snapshot`` on an overlay, and the image
+    stays.
+
+    :raises ImageError: there is no room for one in the image
+    """
+    if dry_run:
+        yield disk
+    elif snapshot:
+        with TemporaryDirectory(prefix="unikiln-") as folder:
+            yield overlay.make(Path(folder) / "overlay.qcow2", disk, line)
+    else:
+        with edited(disk.path) as device:
+            image_disk.set_args(device, line)
+        yield disk

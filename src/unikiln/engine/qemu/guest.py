@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from unikiln.base.process import die_with_parent
 from unikiln.engine.qemu.command import control_socket
 from unikiln.errors import GuestGoneError, HostError
 
@@ -21,9 +20,15 @@ if TYPE_CHECKING:
 _END_SECONDS = 3.0
 """How long QEMU may take to write out its disks when it is asked to end."""
 _MONITOR_SECONDS = 60.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _FORWARD = re.compile(r"(TCP|UDP)\[HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)\s+\S+\s+(\d+)")
+
+
+class Forward(NamedTuple):
+    """Port ``outside`` of the host leads to port ``inside`` of the guest."""
+
+    protocol: str
+    outside: int
+    inside: int
 
 
 class Guest:
@@ -92,18 +97,20 @@ class Guest:
         """Let the guest run."""
         self.qmp.execute("cont")
 
-    def forwarded_port(self, port: int, protocol: str = "TCP") -> int:
-        """The host's port that leads to the guest's ``port``: QEMU bound it, so it is nobody else's.
+    def forwards(self) -> list[Forward]:
+        """What the user network forwards. Where a rule says port 0, the host chose one that was free."""
+        found = _FORWARD.findall(self.qmp.human("info usernet"))
+        return [Forward(kind.lower(), int(outside), int(inside)) for kind, outside, inside in found]
 
-        A rule of the user network's ``hostfwd`` with port 0 lets the host choose
-        (``tcp:127.0.0.1:0-:10000``).
+    def forwarded_port(self, port: int) -> int:
+        """The host's TCP port that leads to the guest's ``port``. QEMU has bound it: it is nobody else's.
 
         :raises HostError: no rule leads there
         """
-        for kind, outside, inside in _FORWARD.findall(self.qmp.human("info usernet")):
-            if kind == protocol and int(inside) == port:
-                return int(outside)
-        raise HostError(f"no {protocol} port of this host leads to the guest's port {port}", hint="--forward")
+        for each in self.forwards():
+            if each.protocol == "tcp" and each.inside == port:
+                return each.outside
+        raise HostError(f"no port of this host leads to the guest's port {port}")
 
     def events(self) -> list[Event]:
         """What happened to a QEMU that has ended."""
@@ -144,15 +151,10 @@ def _start(command: list[str], inherited: int) -> subprocess.Popen[bytes]:
             stderr=pipe,
             pass_fds=[inherited],
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
     except OSError as error:
         raise HostError(f"{command[0]}: {error.strerror}") from error
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGKILL when the parent is gone (Linux, prctl(2))."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _failure(program: str, said: bytes, status: int) -> str:

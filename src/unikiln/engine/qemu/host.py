@@ -77,13 +77,18 @@ def tap_addresses(interface: str) -> tuple[IPv4Address, IPv4Address]:
 
 
 @contextmanager
-def virtiofsd(folder: Path) -> Iterator[Path]:
+def virtiofsd(folder: Path, *, dry_run: bool = False) -> Iterator[Path]:
     """A socket at which virtiofsd shares ``folder`` until the block ends; nobody else can reach it.
+
+    ``dry_run``: nothing is started, and the name of the socket is an example.
 
     :raises HostError: virtiofsd is not installed, or does not start
     """
     if not folder.is_dir():
         raise HostError(f"{folder}: is no directory")
+    if dry_run:
+        yield Path("/tmp/unikiln/virtiofs")
+        return
     program = _helper("virtiofsd", "virtiofsd")
     with TemporaryDirectory(prefix="unikiln-") as private:
         socket = Path(private) / "virtiofs"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from unikiln.errors import UsageError
 
@@ -21,7 +22,8 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 class LoaderOptions:
     """What goes in front of the programs; the fields are options of OSv's loader, ``trace`` may be wildcards.
 
-    ``ip`` is ``NIC,ADDRESS,MASK``; ``sampler`` in Hz; ``mount_fs`` is ``TYPE,URL,PATH``.
+    ``ip`` is ``NIC,ADDRESS,MASK``; ``tap`` has the addresses of host and guest; ``sampler`` in Hz;
+    ``mount_fs`` is ``TYPE,URL,PATH``.
     """
 
     verbose: bool = False
@@ -31,6 +33,7 @@ class LoaderOptions:
     nopci: bool = False
     mount_fs: tuple[str, ...] = ()
     ip: tuple[str, ...] = ()
+    tap: tuple[IPv4Address, IPv4Address] | None = None
     bootchart: bool = False
     power_off_on_abort: bool = False
     env: tuple[str, ...] = ()
@@ -49,12 +52,20 @@ class LoaderOptions:
         return [
             *(name for name, wanted in flags if wanted),
             *_each("ip", self.ip),
+            *self._network(),
             *_each("mount-fs", self.mount_fs),
             *sampler,
             *_each("trace", self.trace),
             *_each("env", self.env),
             *_each("cwd", () if self.cwd is None else (self.cwd,)),
         ]
+
+    def _network(self) -> list[str]:
+        """The guest is all alone with its host on a tap interface."""
+        if self.tap is None:
+            return []
+        host, guest = self.tap
+        return [f"--ip=eth0,{guest},255.255.255.252", f"--defaultgw={host}", f"--nameserver={host}"]
 
 
 def _each(name: str, values: Iterable[str]) -> list[str]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TIMED_OUT = 124
 """The exit status of timeout(1)."""
+CRASHED = 128 + Signals.SIGABRT
+"""The exit status of a program that aborts, as a shell has it."""
 
 
 class End(StrEnum):
@@ -49,7 +51,7 @@ def judge(console: Console, events: Iterable[Event], exit_status: int) -> Outcom
     if console.halted:
         return crashed(console)
     if cause == "guest-panic":
-        return Outcome(End.crashed, 1, "the guest panicked")
+        return Outcome(End.crashed, CRASHED, "the guest panicked")
     if cause == "guest-reset":
         why = console.trouble.reason if console.trouble else "the guest reset its machine"
         return Outcome(End.reset, 1, why)
@@ -65,7 +67,7 @@ def judge(console: Console, events: Iterable[Event], exit_status: int) -> Outcom
 def crashed(console: Console) -> Outcome:
     """A guest that stopped for good; QEMU may run on."""
     reason = console.trouble.reason if console.trouble else "the guest halted"
-    return Outcome(End.crashed, 1, reason, "\n".join(console.report))
+    return Outcome(End.crashed, CRASHED, reason, "\n".join(console.report))
 
 
 def timed_out(seconds: float) -> Outcome:
