@@ -25,6 +25,7 @@ class VdevLayout:
     metaslab_array: int
     txg: int
     features: dict[str, bool]
+    hostname: str
 
     @property
     def metaslabs(self) -> int:
@@ -54,7 +55,7 @@ class VdevLayout:
             "txg": self.txg,
             "pool_guid": self.pool_guid,
             "errata": 0,
-            "hostname": "unikiln",
+            "hostname": self.hostname,
         }
 
     def label(self) -> NvList:

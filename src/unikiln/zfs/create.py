@@ -36,10 +36,12 @@ TXG = 4
 """``TXG_INITIAL``: the transaction group in which everything is born."""
 DEVICE_PATHS: Mapping[str, str] = {"osv": "/dev/vblk0.1", "openzfs": "/dev/vda2"}
 """What the vdev is called in its label; OSv accepts only its own name for a ``vblk`` device."""
+HOST_NAMES: Mapping[str, str] = {"osv": "osv.local", "openzfs": "unikiln"}
+"""Who the labels say had the pool last."""
 INDIRECT_SHIFTS: Mapping[str, int] = {"osv": dnode.OLD_INDIRECT_SHIFT, "openzfs": dnode.INDIRECT_SHIFT}
 """log2 of the size of indirect blocks: nothing larger than OSv's ZFS makes itself, for OSv."""
 _SYNC_BPOBJ_BLOCK = 1 << 14
-_XATTR_SA, _ACL_POSIX = 2, 1
+_XATTR_SA, _ACL_POSIX, _CANMOUNT_NOAUTO = 2, 1, 2
 
 
 class GrowableDevice(BlockDevice, Protocol):
@@ -54,6 +56,7 @@ class CreateOptions:
     """How to create a pool.
 
     ``size`` is the device's in bytes, None for the least that holds the tree with ``slack`` to spare;
+    ``compression`` is of the blocks written here, the property of that name is the profile's (OSv's: off);
     ``dataset`` is the path below the pool that gets the files (empty or ``/``: the pool itself);
     ``seed`` fixes guids and salts, ``epoch`` (seconds since 1970) all times of the pool's own. ``properties``
     are set on datasets, by their paths below the pool (``""``: the pool itself); they do not change how this
@@ -148,18 +151,33 @@ class _Creation:
     def _file_systems(self, tree: Node) -> FileSystemPlan:
         """The pool's root dataset, and below it the path that gets the files."""
         names = [part for part in self._options.dataset.split("/") if part]
-        compression = Compression.LZ4 if self._options.compression == "lz4" else Compression.OFF
         plans = [FileSystemPlan(name) for name in ("", *names)]
         for index, plan in enumerate(plans):
             content = tree if index == len(names) else self._mount_point(names[index])
             self._write_file_system(plan, content)
             plan.children = plans[index + 1 : index + 2]
-        plans[0].properties = {"compression": int(compression)}
+            plan.properties = self._mounting(index, index == len(names))
         plans[-1].properties = {**plans[-1].properties, **self._properties(tree)}
         for index, plan in enumerate(plans):
             chosen = self._options.properties.get("/".join(names[:index]), {})
             plan.properties = {**plan.properties, **chosen}
         return plans[0]
+
+    def _mounting(self, depth: int, holds_files: bool) -> dict[str, int | str]:
+        """Properties of the dataset that is ``depth`` below the pool's root, as the profile wants them.
+
+        For OSv they are as its own image has them: the kernel mounts the dataset by name, nobody else does,
+        and whatever the files' blocks are compressed with, what the guest writes is not.
+        """
+        if self._options.profile != "osv":
+            chosen = Compression.LZ4 if self._options.compression == "lz4" else Compression.OFF
+            return {} if depth else {"compression": int(chosen)}
+        found: dict[str, int | str] = {"canmount": _CANMOUNT_NOAUTO}
+        if depth == 0:
+            found |= {"mountpoint": "/", "compression": int(Compression.OFF)}
+        if holds_files:
+            found["relatime"] = 1
+        return found
 
     def _mount_point(self, child: str) -> Node:
         """The tree of a dataset above the one with the files: where its child is mounted."""
@@ -198,7 +216,7 @@ class _Creation:
         entries = {
             b"features_for_read": self._mos.add_zap(ZAP_METADATA, chosen.counts(readonly_compatible=False)),
             b"features_for_write": self._mos.add_zap(ZAP_METADATA, chosen.counts(readonly_compatible=True)),
-            b"feature_descriptions": self._mos.add_strings(ZAP_METADATA, descriptions),
+            b"feature_descriptions": self._mos.add_values(ZAP_METADATA, descriptions),
             b"sync_bplist": dsl.bpobj(_SYNC_BPOBJ_BLOCK),
         }
         if flags.ENABLED_TXG in chosen:
@@ -226,6 +244,7 @@ class _Creation:
         layout = VdevLayout(
             self._options.pool, self._pool_guid, self._vdev_guid, DEVICE_PATHS[self._options.profile],
             self._options.ashift, asize, shift, array, TXG, self._features.label(),
+            HOST_NAMES[self._options.profile],
         )  # fmt: skip
         mos.fill(array_block, maps.array(count), number=array)
         mos.fill(config_block, *pack_config(layout.meta_objset()), number=config)

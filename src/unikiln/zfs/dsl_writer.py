@@ -25,7 +25,7 @@ class FileSystemPlan:
     name: str
     pointer: bytes = HOLE
     usage: Usage = field(default_factory=Usage)
-    properties: Mapping[str, int] = field(default_factory=dict)
+    properties: Mapping[str, int | str] = field(default_factory=dict)
     features: Sequence[str] = ()
     children: list[FileSystemPlan] = field(default_factory=list)
 
@@ -71,19 +71,25 @@ class DslWriter:
     def _directory(
         self,
         parent: int,
-        properties: Mapping[str, int],
+        properties: Mapping[str, int | str],
         children: Sequence[tuple[str, _Directory]],
         number: int = 0,
     ) -> _Directory:
-        words = {name.encode(): value for name, value in properties.items()}
         names = {name.encode(): child.number for name, child in children}
         record = DslDir(
             creation_time=self._time,
             parent_obj=parent,
-            props_zapobj=self._mos.add_zap(ObjectType.DSL_PROPS, words),
+            props_zapobj=self._properties(properties),
             child_dir_zapobj=self._mos.add_zap(ObjectType.DSL_DIR_CHILD_MAP, names),
         )
         return _Directory(number or self._mos.number(), record, children=[child for _, child in children])
+
+    def _properties(self, properties: Mapping[str, int | str]) -> int:
+        words = {name.encode(): value for name, value in properties.items() if isinstance(value, int)}
+        if len(words) == len(properties):
+            return self._mos.add_zap(ObjectType.DSL_PROPS, words)
+        named = {name.encode(): value for name, value in properties.items()}
+        return self._mos.add_values(ObjectType.DSL_PROPS, named)
 
     def _file_system(
         self, plan: FileSystemPlan, parent: int, number: int, special: Mapping[str, _Directory]

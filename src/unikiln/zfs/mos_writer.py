@@ -83,9 +83,9 @@ class MosWriter:
         """A ZAP of 64-bit values, micro if it can be; gives its number."""
         return self.add(kind, fatzap.encode_words(entries, self._salt(), normalization), number=number)
 
-    def add_strings(self, kind: int, entries: Mapping[bytes, str]) -> int:
-        """A ZAP of strings; gives its number."""
-        items = [zap.Entry(name, tuple(text.encode() + b"\0"), 1) for name, text in entries.items()]
+    def add_values(self, kind: int, entries: Mapping[bytes, int | str]) -> int:
+        """A ZAP of strings, and of 64-bit values beside them; gives its number."""
+        items = [_entry(name, value) for name, value in entries.items()]
         return self.add(kind, fatzap.encode(items, self._salt()))
 
     def add_integers(self, kind: int, values: Sequence[int]) -> int:
@@ -225,3 +225,10 @@ def pack_config(pairs: nvlist.NvList) -> tuple[bytes, bytes]:
     """The block and the bonus (its packed size) of the ``config`` object."""
     data = nvlist.encode(pairs)
     return data.ljust(CONFIG_BLOCK, b"\0"), struct.pack("<Q", len(data))
+
+
+def _entry(name: bytes, value: int | str) -> zap.Entry:
+    """A string is its bytes and a NUL, one integer each."""
+    if isinstance(value, int):
+        return zap.Entry(name, (value,), 8)
+    return zap.Entry(name, tuple(value.encode() + b"\0"), 1)
