@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +29,26 @@ def machine(program: str, folder: Path, *arguments: str) -> Iterator[Running]:
     """Start ``program`` with ``arguments`` and a monitor; it ends with the block."""
     qemu = judges.find(program)
     assert qemu is not None, judges.absent(program)
-    socket = folder / "qmp"
+    path = folder / "qmp"
     log = folder / "qemu.log"
-    command = [str(qemu), *_QUIET, "-qmp", f"unix:{socket},server=on,wait=off", *arguments]
+    command = [str(qemu), *_QUIET, "-qmp", f"unix:{path},server=on,wait=off", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        wait_until(lambda: socket.exists() or process.poll() is not None, "QEMU listens")
+        wait_until(lambda: _listens(path) or process.poll() is not None, "QEMU listens")
         assert process.poll() is None, log.read_text(errors="replace")
-        yield Running(socket, process)
+        yield Running(path, process)
     finally:
         process.kill()
         process.wait()
+
+
+def _listens(path: Path) -> bool:
+    """Whether one can connect: between the socket's appearance and that, QEMU refuses."""
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = _START_SECONDS) -> None:

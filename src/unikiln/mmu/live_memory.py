@@ -91,9 +91,7 @@ class LiveMemory:
         if not new:
             return [self._row[chunk] for chunk in chunks]
         if not self._is_open:
-            raise MmuError(
-                f"{self._stub.name}: {new[0] << self._shift:#x} was not read while the guest stood"
-            )
+            raise MmuError(f"{new[0] << self._shift:#x} was not read while the guest was stopped")
         ram = [chunk for chunk in new if self._is_ram(chunk << self._shift)]
         read = self._stub.read_many([Piece(chunk << self._shift, self._chunk) for chunk in ram])
         self._row.update(dict.fromkeys(new, -1))
