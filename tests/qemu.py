@@ -35,7 +35,7 @@ def machine(program: str, folder: Path, *arguments: str) -> Iterator[Running]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        wait_until(lambda: _listens(path) or process.poll() is not None, "QEMU listens")
+        wait_until(lambda: listens(path) or process.poll() is not None, "QEMU listens")
         assert process.poll() is None, log.read_text(errors="replace")
         yield Running(path, process)
     finally:
@@ -43,7 +43,7 @@ def machine(program: str, folder: Path, *arguments: str) -> Iterator[Running]:
         process.wait()
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
     """Whether one can connect: between the socket's appearance and that, QEMU refuses."""
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         probe.connect(str(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.qemu import machine, wait_until
+from tests.qemu import listens, machine, wait_until
 from tests.servers import serve, until_closed
 from unikiln.base.gdbremote import GdbRemote, Piece
 from unikiln.base.qmp import Qmp
@@ -34,7 +34,7 @@ def connect(path: Path) -> socket.socket:
 def stub(program: str, folder: Path, *arguments: str) -> Iterator[GdbRemote]:
     place = folder / "stub"
     with machine(program, folder, "-gdb", f"unix:{place},server=on,wait=off", *arguments):
-        wait_until(place.exists, "the gdbstub listens")
+        wait_until(lambda: listens(place), "the gdbstub listens")
         with GdbRemote(connect(place), "stub") as remote:
             yield remote
 
