@@ -19,6 +19,7 @@ _FLAGS = {
 }
 
 
+_SECTOR, _KERNEL_SECTOR = 512, 128
 COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "x86_64": "x86_64-linux-gnu-gcc"}
 
 
@@ -32,4 +33,18 @@ def build(arch: str, output: Path) -> Path:
     judges.run(COMPILERS[arch], *flags, "-o", output, *sources)
     if arch == "aarch64":
         judges.run("aarch64-linux-gnu-objcopy", "-O", "binary", output, output)
+    return output
+
+
+def build_boot_disk(output: Path) -> Path:
+    """What an x86-64 disk begins with, like OSv's ``loader.img``: it says its command line, and powers off."""
+    folder = _HERE / "x86_64"
+    flags = [*COMPILE, *LINK, *_FLAGS["x86_64"], "-T", str(folder / "boot_sector.ld")]
+    judges.run(COMPILERS["x86_64"], *flags, "-o", output, folder / "boot_sector.S")
+    judges.run("objcopy", "-O", "binary", output, output)
+    assert output.stat().st_size == _SECTOR
+    with output.open("ab") as file:
+        file.truncate(_KERNEL_SECTOR * _SECTOR)
+        file.seek(0, 2)
+        file.write(b"the kernel")
     return output

@@ -124,8 +124,7 @@ def run(
         if engine is Engine.qemu:
             run_qemu(qemu, shared)
             return
-        with time_limit(timeout):
-            status = _run_embedded(embedded, shared)
+        status = _run_embedded(embedded, shared)
     except (GuestCrashError, GuestFailedError) as failure:
         if failure.report and engine is Engine.embedded:
             print(failure.report, file=sys.stderr)
@@ -152,8 +151,8 @@ def _run_embedded(flags: EmbeddedFlags, shared: Shared) -> int:
             if wants_stats:
                 _show(counts, flags.json, flags.stats_out)
 
-        with tracing(shared.trace, sys.stderr):
-            _quiet_collector()
+        _quiet_collector()
+        with tracing(shared.trace, sys.stderr), time_limit(shared.timeout):
             return session.run(opened.filesystem, request, cache=opened.cache_stats, tell=tell)
 
 

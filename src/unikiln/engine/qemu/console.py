@@ -14,7 +14,8 @@ _LONGEST_LINE = 4096
 _REPORT_LINES = 64
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_ABORTED = re.compile(r"\[backtrace\]$|power: poweroff failed: ")
+_BACKTRACE = re.compile(r"\[backtrace\]$")
+_STILL_ON = re.compile(r"power: poweroff failed: ")
 _HALTING = re.compile(r"Halting\.$")
 _ABORT = re.compile(r"Aborted$|Assertion failed: |.*[Aa]bort")
 _PANIC = re.compile(r"(?:\[ *[\d.]+\] )?(Kernel panic - not syncing: .*)")
@@ -57,22 +58,27 @@ class Console:
         self.feed(b"\n")
 
     def _line(self, line: str) -> None:
-        panic = _PANIC.match(line)
+        reason = self._halts(line)
         if self.report:
             self.report += [line] if len(self.report) < _REPORT_LINES else []
+        elif reason is not None:
+            self.trouble = Trouble(reason)
+            self.report = list(dict.fromkeys((self._last, line) if reason == self._last else (line,)))
         elif _FAULT.match(line):
             self.trouble, self.report = Trouble(line), [line]
-        elif panic or self._is_abort(line):
-            self.trouble = Trouble(panic[1] if panic else self._last or line)
-            self.report = [line] if panic else [self._last, line]
         elif self.trouble is None:
             self.trouble = _trouble(line)
-        self.halted = self.halted or bool(panic) or self._is_abort(line)
+        self.halted = self.halted or reason is not None
         self._last = line if line.strip() else self._last
 
-    def _is_abort(self, line: str) -> bool:
-        early = _HALTING.match(line) and _ABORT.match(self._last)
-        return bool(early or _ABORTED.match(line))
+    def _halts(self, line: str) -> str | None:
+        """Why the guest stops for good with this line, if it does."""
+        panic = _PANIC.match(line)
+        if panic:
+            return panic[1]
+        if _BACKTRACE.match(line) or (_HALTING.match(line) and _ABORT.match(self._last)):
+            return self._last or line
+        return line if _STILL_ON.match(line) else None
 
 
 def _trouble(line: str) -> Trouble | None:

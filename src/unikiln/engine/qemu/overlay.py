@@ -10,13 +10,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from unikiln.base.device import BlockDevice
+from unikiln.base.device import FileDevice
 from unikiln.base.size import round_up
 from unikiln.engine.qemu.options import Disk
 from unikiln.errors import UsageError
 from unikiln.image import disk as image_disk
 from unikiln.image.container import open_image
-from unikiln.image.editing import edited
 
 _CLUSTER_BITS = 16
 _CLUSTER = 1 << _CLUSTER_BITS
@@ -36,29 +35,29 @@ def make(path: Path, below: Disk, text: str) -> Disk:
     """
     base = open_image(below.path)
     try:
-        path.write_bytes(_encode(base, below))
+        path.write_bytes(base.read_at(0, min(_CLUSTER, base.size)))
+        with FileDevice(path, writable=True) as first:
+            image_disk.set_args(first, text)
+        path.write_bytes(_encode(base.size, below, path.read_bytes()))
     finally:
         base.close()
-    with edited(path) as device:
-        image_disk.set_args(device, text)
     return Disk(path, "qcow2")
 
 
-def _encode(base: BlockDevice, below: Disk) -> bytes:
+def _encode(size: int, below: Disk, first: bytes) -> bytes:
     name = str(below.path).encode("utf-8", "surrogateescape")
     if len(name) > _MOST_BACKING_NAME:
         raise UsageError(f"{below.path}: the path is too long for an overlay")
     per_l1_entry = _CLUSTER * (_CLUSTER // 8)
-    l1_entries = max(1, -(-base.size // per_l1_entry))
+    l1_entries = max(1, -(-size // per_l1_entry))
     if l1_entries * 8 > _CLUSTER:
         raise UsageError(f"{below.path}: is too large for an overlay")
     extension = struct.pack(">II8s", _BACKING_FORMAT, len(below.form), below.form.encode()) + bytes(8)
     name_at = _HEADER.size + len(extension)
     header = _HEADER.pack(
-        b"QFI\xfb", 3, name_at, len(name), _CLUSTER_BITS, round_up(base.size, 512), 0, l1_entries,
+        b"QFI\xfb", 3, name_at, len(name), _CLUSTER_BITS, round_up(size, 512), 0, l1_entries,
         _L1 * _CLUSTER, _REFCOUNTS * _CLUSTER, 1, 0, 0, 0, 0, 0, 4, _HEADER.size,
     )  # fmt: skip
-    first = base.read_at(0, min(_CLUSTER, base.size))
     clusters = [
         header + extension + name,
         struct.pack(">Q", _L2 * _CLUSTER | _COPIED),
