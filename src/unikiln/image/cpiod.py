@@ -18,7 +18,7 @@ from unikiln.image.cpio.reader import Stream
 
 PORT = 10000
 """Where OSv's cpiod listens."""
-_BUFFER = 1 << 18
+_BUFFER = 1 << 20
 _LINGER_SECONDS = 1.0
 _DRAIN_MAX = 1 << 20
 

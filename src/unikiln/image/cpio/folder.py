@@ -12,8 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from unikiln.errors import CpioError, HostError, UnikilnError
 from unikiln.image.cpio.newc import Header
@@ -26,12 +26,15 @@ _CANNOT_HAVE = frozenset({errno.EPERM, errno.ENXIO})
 _NS = 1_000_000_000
 
 
-class _Made(NamedTuple):
-    """A new file: the directory that has it, by its real names; its name there; what ``stat`` says it is."""
+Place = tuple[Names, bytes]
+"""A directory, by its real names from the top, and a name in it."""
 
-    folder: Names
-    name: bytes
-    identity: tuple[int, int]
+
+@dataclass(slots=True)
+class _Made:
+    """A file that was made here, and the names that it still has."""
+
+    places: list[Place]
 
 
 class FolderReceiver:
@@ -45,6 +48,7 @@ class FolderReceiver:
         self._owners = os.geteuid() == 0
         self._directories: dict[Names, Header] = {}
         self._linked: list[tuple[_Made, Header]] = []
+        self._by_place: dict[Place, _Made] = {}
         self.failures: list[str] = []
 
     def close(self) -> None:
@@ -61,25 +65,26 @@ class FolderReceiver:
         with _naming(names):
             parent, folder = self._room(names)
             fd = os.open(names[-1], _NEW_FILE, 0o600, dir_fd=parent)
-            made = _Made(folder, names[-1], _identity(os.fstat(fd)))
             try:
                 _write(fd, content)
-                if header.nlink > 1:
-                    self._linked.append((made, header))
-                else:
+                if header.nlink == 1:
                     self._dress(fd, header)
             except BaseException:
                 os.unlink(names[-1], dir_fd=parent)
                 raise
             finally:
                 os.close(fd)
+            made = self._note((folder, names[-1]), header)
+            if header.nlink > 1:
+                self._linked.append((made, header))
             return made
 
     def symlink(self, names: Names, header: Header, target: bytes) -> _Made:  # noqa: D102
         with _naming(names):
             parent, folder = self._room(names)
             os.symlink(target, names[-1], dir_fd=parent)
-            return self._dress_name(parent, folder, names[-1], header)
+            self._dress_name(parent, names[-1], header)
+            return self._note((folder, names[-1]), header)
 
     def special(self, names: Names, header: Header) -> _Made | None:  # noqa: D102
         with _naming(names):
@@ -91,27 +96,25 @@ class FolderReceiver:
                     raise
                 self.failures.append(f"{_shown(names)}: {error.strerror}")
                 return None
-            return self._dress_name(parent, folder, names[-1], header)
+            self._dress_name(parent, names[-1], header)
+            return self._note((folder, names[-1]), header)
 
     def link(self, names: Names, earlier: _Made) -> None:  # noqa: D102
         with _naming(names):
-            parent, _ = self._room(names)
+            parent, folder = self._room(names)
             parent = os.dup(parent)
             try:
-                with self._found(earlier) as folder:
-                    if folder is None:
-                        raise CpioError("a link to a file that was replaced")
-                    os.link(
-                        earlier.name, names[-1], src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False
-                    )
+                source, name = self._find(earlier)
+                os.link(name, names[-1], src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
             finally:
                 os.close(parent)
+            self._by_place[folder, names[-1]] = earlier
+            earlier.places.append((folder, names[-1]))
 
     def fill(self, earlier: _Made, content: Iterator[bytes]) -> None:  # noqa: D102
-        with _naming((*earlier.folder, earlier.name)), self._found(earlier) as folder:
-            if folder is None:
-                raise CpioError("content of a file that was replaced")
-            fd = os.open(earlier.name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        folder, name = self._find(earlier)
+        with _naming((name,)):
+            fd = os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             try:
                 _write(fd, content)
             finally:
@@ -120,9 +123,10 @@ class FolderReceiver:
     def finish(self) -> None:
         """Give files with several names, and directories, their modes and times: the deepest first."""
         for made, header in self._linked:
-            with _naming((*made.folder, made.name)), self._found(made) as folder:
-                if folder is not None:
-                    self._dress_opened(made.name, folder, header)
+            if made.places:
+                folder, name = self._find(made)
+                with _naming((name,)):
+                    self._dress_opened(name, folder, header)
         for names in sorted(self._directories, key=len, reverse=True):
             with _naming(names):
                 fd, _ = self._inside.open(names, make=False)
@@ -133,9 +137,29 @@ class FolderReceiver:
         parent, folder = self._inside.open(names[:-1])
         with contextlib.suppress(FileNotFoundError):
             os.unlink(names[-1], dir_fd=parent)
+            replaced = self._by_place.pop((folder, names[-1]), None)
+            if replaced is not None:
+                replaced.places.remove((folder, names[-1]))
             self._inside.forget()  # what stood there may have been a link to a directory
             parent, folder = self._inside.open(folder)
         return parent, folder
+
+    def _note(self, place: Place, header: Header) -> _Made:
+        """Remember a file that may get more names."""
+        made = _Made([place])
+        if header.nlink > 1:
+            self._by_place[place] = made
+        return made
+
+    def _find(self, made: _Made) -> tuple[int, bytes]:
+        """A name of the file, and the open directory that has it.
+
+        :raises CpioError: it has none any more
+        """
+        if not made.places:
+            raise CpioError("a link to a file that was replaced")
+        folder, name = made.places[0]
+        return self._inside.open(folder, make=False)[0], name
 
     def _make_directory(self, names: Names) -> Names | None:
         """Make it, or keep it; its real names, or None for a link that leads to a directory: that stays."""
@@ -162,17 +186,6 @@ class FolderReceiver:
             return False
         return True
 
-    @contextmanager
-    def _found(self, made: _Made) -> Iterator[int | None]:
-        """The open directory of a file that was made here; None if another one has its name by now."""
-        folder, _ = self._inside.open(made.folder, make=False)
-        try:
-            status = os.stat(made.name, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            yield None
-            return
-        yield folder if _identity(status) == made.identity else None
-
     def _dress_opened(self, name: bytes, folder: int, header: Header) -> None:
         fd = os.open(name, _ANY, dir_fd=folder)
         try:
@@ -187,7 +200,7 @@ class FolderReceiver:
         os.chmod(fd, stat.S_IMODE(header.mode))
         os.utime(fd, ns=(header.mtime * _NS, header.mtime * _NS))
 
-    def _dress_name(self, parent: int, folder: Names, name: bytes, header: Header) -> _Made:
+    def _dress_name(self, parent: int, name: bytes, header: Header) -> None:
         """The same for what must not be opened or followed."""
         if self._owners:
             os.chown(name, header.uid, header.gid, dir_fd=parent, follow_symlinks=False)
@@ -195,7 +208,6 @@ class FolderReceiver:
             os.chmod(name, stat.S_IMODE(header.mode), dir_fd=parent)
         times = (header.mtime * _NS, header.mtime * _NS)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
-        return _Made(folder, name, _identity(os.stat(name, dir_fd=parent, follow_symlinks=False)))
 
 
 def _write(fd: int, content: Iterator[bytes]) -> None:
@@ -210,10 +222,6 @@ def _write(fd: int, content: Iterator[bytes]) -> None:
             written = os.pwrite(fd, view, at)
             view, at = view[written:], at + written
     os.ftruncate(fd, size)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _shown(names: Names) -> str:

@@ -65,7 +65,8 @@ def entries(stream: Stream) -> Iterator[Entry]:
         try:
             header = _header(stream)
         except CpioError as error:
-            raise _placed(error, f"after {_shown(name)}" if name else "at its start") from None
+            where = f"after {_shown(name)}" if name else "at its start"
+            raise CpioError(f"cpio archive, {where}: {error.message}", hint=error.hint) from None
         if header.is_trailer:
             return
         name = header.name
@@ -74,11 +75,12 @@ def entries(stream: Stream) -> Iterator[Entry]:
             yield entry
             entry.skip()
         except CpioError as error:
-            raise _placed(error, f"in {_shown(name)}") from None
+            raise placed(error, name) from None
 
 
-def _placed(error: CpioError, where: str) -> CpioError:
-    return CpioError(f"cpio archive, {where}: {error.message}", hint=error.hint)
+def placed(error: CpioError, name: bytes) -> CpioError:
+    """The error, and in which entry it is."""
+    return CpioError(f"cpio archive, in {_shown(name)}: {error.message}", hint=error.hint)
 
 
 def _shown(name: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from unikiln.errors import CpioError
 from unikiln.image.cpio.newc import PATH_MAX, Header
-from unikiln.image.cpio.reader import Entry, Stream, entries
+from unikiln.image.cpio.reader import Entry, Stream, entries, placed
 
 Names = tuple[bytes, ...]
 _NAME_MAX = 255
@@ -62,7 +62,10 @@ def receive(stream: Stream, receiver: Receiver, on_entry: Callable[[Header], Non
     reception = _Reception(receiver)
     for entry in entries(stream):
         on_entry(entry.header)
-        reception.take(entry)
+        try:
+            reception.take(entry)
+        except CpioError as error:
+            raise placed(error, entry.header.name) from None
     receiver.finish()
     return reception.done
 

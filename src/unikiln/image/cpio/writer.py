@@ -19,7 +19,7 @@ from unikiln.image.cpio import newc
 from unikiln.image.cpio.newc import FIELD_MAX, Header
 
 _NS = 1_000_000_000
-_BATCH = 1 << 17
+_BATCH = 1 << 20
 """Bytes that are gathered before they are given out: a file's header is no piece of its own."""
 
 
@@ -80,7 +80,7 @@ class Writer:
         self.sent = Sent()
 
     def pieces(self) -> Iterator[bytes]:
-        """The archive, in pieces of some 128 KiB.
+        """The archive, in pieces of a megabyte or two.
 
         :raises HostError: a file cannot be read, or became shorter
         :raises CpioError: a file that is too large
