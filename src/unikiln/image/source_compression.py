@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import importlib
-import importlib.util
 import lzma
 import os
 import shutil
@@ -15,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -24,7 +24,11 @@ from unikiln.errors import HostError, ImageError, UnsupportedError
 Opener: TypeAlias = Callable[[IO[bytes]], Any]
 
 _PIECE = 1 << 20
+_HOLE = 1 << 16
+_ZSTD_INPUT = 1 << 11
+"""So little because each byte may become 32 KiB, and all that comes of one call comes at once."""
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, ValueError, RuntimeError)
+"""What decompressors raise; ``RuntimeError`` is of lz4."""
 
 
 def open_plain(path: Path) -> OpenFile:
@@ -67,13 +71,18 @@ def _spool(stream: IO[bytes]) -> OpenFile:
     """All of ``stream`` in a temporary file, zeros as holes."""
     with tempfile.TemporaryFile(prefix="unikiln-") as spool:
         while piece := stream.read(_PIECE):
-            if piece.count(0) == len(piece):
-                spool.seek(len(piece), os.SEEK_CUR)
-            else:
-                spool.write(piece)
+            for start in range(0, len(piece), _HOLE):
+                _write_sparse(spool, piece[start : start + _HOLE])
         spool.truncate()
         spool.flush()
         return OpenFile(os.dup(spool.fileno()))
+
+
+def _write_sparse(file: IO[bytes], data: bytes) -> None:
+    if data.count(0) == len(data):
+        file.seek(len(data), os.SEEK_CUR)
+    else:
+        file.write(data)
 
 
 @contextmanager
@@ -95,18 +104,49 @@ def _open_lz4(stream: IO[bytes]) -> Any:  # noqa: ANN401
 
 
 def _open_zstd(stream: IO[bytes]) -> Any:  # noqa: ANN401
-    """The first that there is of Python's own module (3.14), the package ``zstandard`` and the program."""
-    if importlib.util.find_spec("compression") is not None:
-        return importlib.import_module("compression.zstd").open(stream)
-    if importlib.util.find_spec("zstandard") is not None:
-        module: Any = importlib.import_module("zstandard")
-        return module.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+    """By the package ``zstandard`` if it is there, else by the program ``zstd``."""
+    if find_spec("zstandard") is not None:
+        return _ZstdFrames(stream)
     program = shutil.which("zstd")
     if program is None:
         raise UnsupportedError(
-            "there is nothing to decompress zstd with", hint="install the program zstd, or zstandard of PyPI"
+            "there is nothing to decompress zstd with", hint="install zstd, or the Python package zstandard"
         )
     return _run_zstd(program, stream)
+
+
+class _ZstdFrames:
+    """A file of zstd frames, read once; unlike ``zstandard``'s own reader it tells when the last is cut."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        module: Any = importlib.import_module("zstandard")
+        self._error = module.ZstdError
+        self._new = module.ZstdDecompressor().decompressobj
+        self._frame = self._new()
+        self._stream = stream
+
+    def __enter__(self) -> _ZstdFrames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def read(self, size: int) -> bytes:
+        """Some of what comes next, of any length; nothing at the end."""
+        plain = b""
+        while not plain:
+            data = self._frame.unused_data or self._stream.read(min(size, _ZSTD_INPUT))
+            if self._frame.eof:
+                if not data:
+                    return b""
+                self._frame = self._new()
+            elif not data:
+                raise EOFError("the last frame is cut")
+            try:
+                plain = self._frame.decompress(data)
+            except self._error as error:
+                raise ValueError(str(error)) from error
+        return plain
 
 
 @contextmanager

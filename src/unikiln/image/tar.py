@@ -94,6 +94,8 @@ class _Reader:
                 errors="surrogateescape",
             )
             for member in self._each(archive):
+                # Of a sparse file, the pax header "path" is only a name for programs that do not know such.
+                member.name = member.pax_headers.get("GNU.sparse.name", member.name)
                 with self._naming(member.name):
                     self._add(member)
 
