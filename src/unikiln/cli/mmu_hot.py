@@ -74,6 +74,8 @@ def hot(
         _show(heat)
     if not quiet and not json:
         print(_summary(sampler, pauses))
+    if sampler.trouble is not None:
+        raise sampler.trouble
 
 
 def _sample(sampler: Sampler, place: Place, count: int, interval: float, *, quiet: bool) -> list[float]:

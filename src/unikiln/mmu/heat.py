@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unikiln.errors import MmuError
 from unikiln.mmu.bulk import test_and_clear_dirty
-from unikiln.mmu.leaves import leaves
 from unikiln.mmu.memory import Mask, Words
 from unikiln.mmu.space import Space
 
@@ -33,8 +33,8 @@ _MOST_BUCKETS = 1 << 12
 class Sample(NamedTuple):
     """Counts at ``seconds`` after the first sample, by bucket, in order.
 
-    ``first`` and ``last`` are the addresses that the leaves of a bucket map. Nothing is newly accessed or dirty
-    in the first sample.
+    ``first`` and ``last`` are the addresses that the leaves of a bucket map. In the first sample, nothing is
+    newly accessed or dirty.
     """
 
     seconds: float
@@ -76,10 +76,13 @@ class Sampler:
     """Takes samples of one address space; ``start`` .. ``end`` and ``user`` (None: both) say of what part.
 
     Counts are kept by buckets of a size that the first sample decides: some thousands of them.
+
+    :ivar trouble: why not all of the last sample could be read, if so
     """
 
     def __init__(self, start: int = 0, end: int = 1 << 64, user: bool | None = None) -> None:
         self.samples: list[Sample] = []
+        self.trouble: MmuError | None = None
         self._start, self._end, self._user = start, end, user
         self._before: _Leaves | None = None
         self._shift = 0
@@ -122,12 +125,11 @@ class Sampler:
     def _leaves(self, space: Space) -> _Leaves:
         """All leaves of the part, by address."""
         parts = [_Leaves(_NO_WORDS, _NO_WORDS, _NO_FLAGS, _NO_FLAGS)]
-        for layout, root in space.tables():
-            sizes = np.array([1 << step.shift for step in layout.steps], dtype=np.uint64)
-            for group in leaves(space.memory, layout, root, self._start, self._end):
+        try:
+            for layout, group in space.leaves(self._start, self._end):
                 part = _Leaves(
                     group.va,
-                    group.va + sizes[layout.step_index(group.level)] - np.uint64(1),
+                    group.va + layout.sizes(group.level) - np.uint64(1),
                     (group.entry & np.uint64(layout.accessed)) != 0,
                     test_and_clear_dirty(group.entry.copy(), layout),
                 )
@@ -135,6 +137,10 @@ class Sampler:
                     wanted = space.user_may(layout, group) == self._user
                     part = _Leaves(*(column[wanted] for column in part))
                 parts.append(part)
+        except MmuError as error:
+            if len(parts) == 1:
+                raise
+            self.trouble = error
         return _Leaves(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _new(self, now: _Leaves) -> tuple[Mask, Mask]:

@@ -154,6 +154,10 @@ class Layout:
         """The place in :attr:`steps` of many levels."""
         return np.abs(levels - self.steps[0].level)
 
+    def sizes(self, levels: Levels) -> Words:
+        """Bytes that entries at many levels map."""
+        return np.array([1 << step.shift for step in self.steps], dtype=np.uint64)[self.step_index(levels)]
+
     def run_length(self, level: int) -> int:
         """Entries that one contiguous run at ``level`` has; 1 where there are none."""
         return dict(self.runs).get(level, 1)

@@ -58,7 +58,7 @@ def _runs(layout: Layout, group: Leaves, by_address: bool) -> Iterator[Run]:
     at = layout.step_index(group.level)
     kept = _table(layout.attributes_at(step.level) | layout.contiguous for step in layout.steps)
     key = group.effective & kept[at]
-    sizes = _table(1 << step.shift for step in layout.steps)[at]
+    sizes = layout.sizes(group.level)
     pa = layout.output_addresses(group.entry) & ~(sizes - np.uint64(1))
     apart = (key[1:] != key[:-1]) | (group.level[1:] != group.level[:-1])
     apart |= group.va[1:] - sizes[:-1] != group.va[:-1]

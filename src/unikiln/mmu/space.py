@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from unikiln.mmu.aarch64 import regime as arm
 from unikiln.mmu.aarch64.descriptor import ATTR_INDX_SHIFT
 from unikiln.mmu.aarch64.walk import walk as arm_walk
 from unikiln.mmu.layout import Layout, Tables
-from unikiln.mmu.leaves import Leaves
+from unikiln.mmu.leaves import Leaves, leaves
 from unikiln.mmu.memory import Mask, Memory, Words
 from unikiln.mmu.request import Request
 from unikiln.mmu.runs import Run, mappings
@@ -120,23 +121,53 @@ class Space:
 
         :raises MmuError: a table lies outside the memory (after all that could be read), or they loop
         """
-        memory = _Noting(self.memory)
-        for layout, root in self.tables():
-            self.memory.load(root)
-            for run in mappings(memory, layout, root, start, end, by_address=by_address):
-                yield Mapping(run, self.attributes(layout, run.level, run.effective), layout)
-        if memory.absent is not None:
-            hint = "the dump is short, its base is wrong, or what is there is no table"
-            raise MmuError(
-                f"entries point to tables outside the memory, such as {memory.absent:#x}", hint=hint
-            )
+        with self._complete() as memory:
+            for layout, root in self.tables():
+                memory.load(root)
+                for run in mappings(memory, layout, root, start, end, by_address=by_address):
+                    yield Mapping(run, self.attributes(layout, run.level, run.effective), layout)
+
+    def leaves(self, start: int = 0, end: int = 1 << 64) -> Iterator[tuple[Layout, Leaves]]:
+        """All leaves that begin in ``start`` .. ``end``, in order, in groups.
+
+        :raises MmuError: as :meth:`mappings` does
+        """
+        with self._complete() as memory:
+            for layout, root in self.tables():
+                memory.load(root)
+                for group in leaves(memory, layout, root, start, end):
+                    yield layout, group
 
     def find(self, pa: int) -> Iterator[tuple[int, Mapping]]:
-        """Every virtual address that leads to ``pa``, with the mapping that it is in."""
-        for mapping in self.mappings(by_address=True):
-            offset = pa - mapping.run.pa
-            if 0 <= offset < mapping.run.size:
-                yield mapping.run.va + offset, mapping
+        """Every virtual address that leads to ``pa``, with the mapping that the leaf there is by itself.
+
+        :raises MmuError: as :meth:`mappings` does
+        """
+        for layout, group in self.leaves():
+            sizes = layout.sizes(group.level)
+            starts = layout.output_addresses(group.entry) & ~(sizes - np.uint64(1))
+            hits = (starts <= np.uint64(pa)) & (np.uint64(pa) - starts < sizes)
+            for index in np.flatnonzero(hits).tolist():
+                yield self._alone(layout, group, index, int(starts[index]), pa)
+
+    @contextmanager
+    def _complete(self) -> Iterator[Memory]:
+        """The memory; at the end of the block an error if something was asked of it that it does not have."""
+        memory = _Noting(self.memory)
+        yield memory
+        if memory.absent is not None:
+            raise MmuError(
+                f"entries point to tables outside the memory, such as {memory.absent:#x}",
+                hint="the dump is short, its base is wrong, or what is there is no table",
+            )
+
+    def _alone(self, layout: Layout, group: Leaves, index: int, start: int, pa: int) -> tuple[int, Mapping]:
+        va, level, entry, effective = (
+            int(column[index]) for column in (group.va, group.level, group.entry, group.effective)
+        )
+        accessed, dirty = bool(entry & layout.accessed), layout.is_dirty(entry)
+        run = Run(va, layout.size(level), start, True, level, effective, 1, accessed, dirty)
+        return va + pa - start, Mapping(run, self.attributes(layout, level, effective), layout)
 
 
 @lru_cache(maxsize=4096)
