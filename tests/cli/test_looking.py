@@ -102,7 +102,7 @@ def test_stat(run: Run) -> None:
 def test_info(run: Run) -> None:
     text = run("info")
     assert "partition 2: 64M from byte 1048576, mbr type 83, the pool's" in text
-    assert "command line: /file" in text
+    assert "command line: --rootfs=zfs /file" in text
     assert "disk /dev/vblk0.1" in text
     found = json.loads(run("info", "--json"))
     assert [each["name"] for each in found["datasets"]] == ["osv", "osv/zfs"]

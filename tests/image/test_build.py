@@ -10,7 +10,6 @@ from tests import judges
 from unikiln.base.device import FileDevice
 from unikiln.base.tree import Node, directory
 from unikiln.errors import HostError, ManifestError, NoSpaceError, UsageError
-from unikiln.image import build as module
 from unikiln.image import find_pools, open_image, partitions
 from unikiln.image.build import BuildOptions, BuildResult, build
 from unikiln.image.mbr import read_cmdline
@@ -124,7 +123,7 @@ def test_failure_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyP
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "create_pool", interrupted)
+    monkeypatch.setattr("unikiln.zfs.create.create_pool", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make(source, "disk.raw")
     assert image.read_text() == "earlier"
@@ -137,7 +136,7 @@ def test_failure_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyP
         ({"size": 100}, UsageError, "no room"),
         ({"size": 32 * MIB}, UsageError, "too small"),
         ({"layout": "pool", "cmdline": "x"}, UsageError, "command line"),
-        ({"cmdline": "x" * 40_000}, UsageError, "40001 bytes"),
+        ({"cmdline": "x" * 40_000}, UsageError, "40014 bytes"),
         ({"sources": SourceOptions.of("/nowhere/at/all")}, HostError, "/nowhere/at/all: No such file"),
         ({"output": Path("/nowhere/at/all.raw")}, HostError, "all.raw"),
         ({"output": Path("disk.what")}, UsageError, "suffix"),

@@ -40,7 +40,7 @@ _HEADS, _SECTORS_PER_TRACK, _LAST_CYLINDER = 255, 63, 1023
 
 def with_rootfs(cmdline: str, fs: str) -> str:
     """``cmdline`` with the option in front that tells the kernel what to mount, unless it has one."""
-    has_one = any(word.startswith("--rootfs") for word in cmdline.split())
+    has_one = any(word == "--rootfs" or word.startswith("--rootfs=") for word in cmdline.split())
     return cmdline if has_one else f"--rootfs={fs} {cmdline}"
 
 
