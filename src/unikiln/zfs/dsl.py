@@ -15,6 +15,7 @@ from unikiln.zfs.format import blkptr
 from unikiln.zfs.format.dmu import ObjectType
 from unikiln.zfs.format.dsl import DslDataset, DslDir
 from unikiln.zfs.format.objset import ObjsetType
+from unikiln.zfs.keys import Keys, Keystore
 from unikiln.zfs.objset import ObjectSet
 from unikiln.zfs.properties import decode_properties
 from unikiln.zfs.zap import Zap, read_zap
@@ -28,7 +29,8 @@ class DatasetInfo:
     """A file system, volume or snapshot; sizes in bytes, ``creation`` in seconds since 1970.
 
     ``object`` is its number in the meta object set (``objsetid``); ``properties`` are those set here:
-    (value in users' words, ``local`` or ``received``) by name.
+    (value in users' words, ``local`` or ``received``) by name. ``key_status`` is ``available`` or
+    ``unavailable``; it and ``encryption_root`` are empty if nothing is encrypted.
     """
 
     name: str
@@ -39,6 +41,9 @@ class DatasetInfo:
     available: int
     creation: int
     properties: dict[str, tuple[str, str]] = field(default_factory=dict)
+    encryption: str = "off"
+    encryption_root: str = ""
+    key_status: str = ""
 
 
 @dataclass(slots=True)
@@ -54,8 +59,9 @@ class Directory:
 class Datasets:
     """The datasets of a pool, read from its meta object set."""
 
-    def __init__(self, mos: ObjectSet, root: int, pool_name: str, space: int) -> None:
+    def __init__(self, mos: ObjectSet, root: int, pool_name: str, space: int, key: Keys = None) -> None:
         self.mos = mos
+        self.keys = Keystore(mos, self._names_by_number, key)
         self._root = root
         self._pool_name = pool_name
         self._space = space
@@ -81,6 +87,9 @@ class Datasets:
                 below = [child for child in below if not child[0].startswith((b"$", b"%"))]
             stack += [(f"{name}/{os.fsdecode(child)}", n, here.available, depth + 1) for child, n in below]
 
+    def _names_by_number(self) -> dict[int, str]:
+        return {each.number: each.name for each in self.directories()}
+
     def directory(self, number: int) -> DslDir:
         """The DSL directory that is object ``number``."""
         dn = self.mos.dnode(number)
@@ -105,8 +114,16 @@ class Datasets:
         return self.dataset(number).creation_txg
 
     def object_set(self, number: int, name: str) -> ObjectSet:
-        """The object set of the dataset that is object ``number``."""
-        return ObjectSet(self.mos.reader, blkptr.unpack(self.dataset(number).bp), name)
+        """The object set of the dataset that is object ``number``.
+
+        If it is encrypted, reading from it takes the key.
+        """
+        phys = self.dataset(number)
+        return ObjectSet(self.keys.reader(phys.dir_obj, name), blkptr.unpack(phys.bp), name)
+
+    def _type(self, head: DslDataset, name: str) -> int:
+        """What its object set says it is, which no key is needed for."""
+        return ObjectSet(self.mos.reader, blkptr.unpack(head.bp), name).type
 
     def find(self, name: str) -> int:
         """The object number of dataset ``pool/name`` or snapshot ``pool/name@snap``.
@@ -136,7 +153,7 @@ class Datasets:
 
     def _head_info(self, each: Directory, head: DslDataset) -> DatasetInfo:
         number = each.phys.head_dataset_obj
-        kind = self.object_set(number, each.name).type
+        kind = self._type(head, each.name)
         return DatasetInfo(
             each.name,
             _TYPES.get(ObjsetType(kind), "other"),
@@ -146,6 +163,7 @@ class Datasets:
             available=each.available,
             creation=head.creation_time,
             properties=self._properties(each.phys.props_zapobj),
+            **self._encryption(each.number),
         )
 
     def _snapshot_info(self, name: str, number: int) -> DatasetInfo:
@@ -159,7 +177,15 @@ class Datasets:
             available=0,
             creation=phys.creation_time,
             properties=self._properties(phys.props_obj),
+            **self._encryption(phys.dir_obj),
         )
+
+    def _encryption(self, directory: int) -> dict[str, str]:
+        key = self.keys.wrapped(directory)
+        if key is None:
+            return {}
+        root, status = self.keys.root_of(directory), self.keys.status(directory)
+        return {"encryption": key.suite.title, "encryption_root": root, "key_status": status}
 
     def _properties(self, number: int) -> dict[str, tuple[str, str]]:
         if not number:

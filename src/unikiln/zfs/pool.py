@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from unikiln.base.device import BlockDevice
-from unikiln.errors import CorruptError, PoolNotFoundError, UnsupportedError
+from unikiln.errors import CorruptError, EncryptionKeyError, PoolNotFoundError, UnsupportedError
 from unikiln.zfs import space
 from unikiln.zfs.alloc import slop
 from unikiln.zfs.arc import DEFAULT_LIMIT, Arc
@@ -24,6 +24,7 @@ from unikiln.zfs.format import blkptr, nvlist
 from unikiln.zfs.format.nvlist import NvList
 from unikiln.zfs.format.uberblock import Uberblock
 from unikiln.zfs.format.words import first_word
+from unikiln.zfs.keys import Keys
 from unikiln.zfs.objset import ObjectSet
 from unikiln.zfs.vdev.labels import Label, has_config, number, read_labels
 from unikiln.zfs.vdev.leaf import Leaf
@@ -44,17 +45,25 @@ def has_label(device: BlockDevice) -> bool:
     return has_config(device)
 
 
-def open_pool(devices: BlockDevice | Sequence[BlockDevice], *, cache: int = DEFAULT_LIMIT) -> Pool:
+def open_pool(
+    devices: BlockDevice | Sequence[BlockDevice], *, key: Keys = None, cache: int = DEFAULT_LIMIT
+) -> Pool:
     """The pool on ``devices``; ``cache`` bytes of blocks are kept. The devices stay the caller's to close.
+
+    ``key`` is for what is encrypted: the key itself (32 bytes, hex digits or a passphrase) or a function of
+    an encryption root's name that gives it, for all; or these by names of encryption roots.
 
     :raises PoolNotFoundError: no label, or no usable uberblock
     :raises UnsupportedError: a version or a feature that we cannot read
     :raises CorruptError: what the labels point to cannot be read
+    :raises WrongKeyError: a key that opens nothing
     """
     given = list(devices) if isinstance(devices, Sequence) else [devices]
-    pool = Pool([Member(device) for device in given], cache)
+    pool = Pool([Member(device) for device in given], cache, key)
     try:
         pool.load()
+        if key is not None:
+            pool.dsl.keys.check()
     except BaseException:
         pool.close()
         raise
@@ -81,8 +90,9 @@ class Member:
 class Pool:
     """A pool opened for reading; a context manager. ``txg`` is that of its active uberblock."""
 
-    def __init__(self, members: Sequence[Member], cache: int) -> None:
+    def __init__(self, members: Sequence[Member], cache: int, key: Keys = None) -> None:
         self.members = members
+        self._key = key
         label = max((each.config for each in members), key=lambda config: number(config, "txg"))
         self.label = label
         self.name = str(label.get("name", ""))
@@ -180,7 +190,12 @@ class Pool:
     @cached_property
     def dsl(self) -> Datasets:
         """The datasets."""
-        return Datasets(self.mos, self.listed(b"root_dataset"), self.name, self._writable())
+        return Datasets(self.mos, self.listed(b"root_dataset"), self.name, self._writable(), self._key)
+
+    @property
+    def encryption_roots(self) -> list[str]:
+        """Names of the datasets whose keys open what is encrypted: themselves, and what inherits."""
+        return self.dsl.keys.roots()
 
     def _writable(self) -> int:
         """Bytes that datasets may fill in all: less the slop (``spa_get_slop_space``), less what is used."""
@@ -225,7 +240,7 @@ class Pool:
         mounts = {os.fsencode(other[len(name) + 1 :]) for other in names if other.startswith(f"{name}/")}
         try:
             return any(entry.name not in mounts for entry in self.filesystem(name).root.entries())
-        except (CorruptError, UnsupportedError):
+        except (CorruptError, UnsupportedError, EncryptionKeyError):
             return False
 
     def close(self) -> None:

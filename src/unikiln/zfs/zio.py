@@ -7,16 +7,19 @@ bad, decompress (module/zfs/zio.c). Verified data is kept in the ARC.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy as shallow_copy
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from unikiln.errors import ChecksumError, CorruptError, UnsupportedError
+from unikiln.errors import AuthenticationError, ChecksumError, CorruptError, KeyMissingError, UnsupportedError
 from unikiln.zfs.arc import Arc
-from unikiln.zfs.codec import checksum, compression
+from unikiln.zfs.codec import checksum, compression, crypt_auth, crypt_block
+from unikiln.zfs.codec.crypt import MasterKey
 from unikiln.zfs.format import blkptr
 from unikiln.zfs.format.blkptr import BlockPointer, Compression, Dva
+from unikiln.zfs.format.dmu import ObjectType
 from unikiln.zfs.format.label import MAGIC as TRAILER_MAGIC
 from unikiln.zfs.vdev.leaf import Leaf
 from unikiln.zfs.vdev.top import TopVdev
@@ -50,6 +53,18 @@ class Reader:
         self.arc = arc
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="zio")
         """For reads of many blocks: checksums, decompression and reads release the GIL."""
+        self._unlock: Callable[[], MasterKey] | None = None
+        self._key_number = 0
+
+    def keyed(self, number: int, unlock: Callable[[], MasterKey]) -> Self:
+        """The same reader for a dataset with crypto key object ``number``; ``unlock`` gives its keys.
+
+        A reader without leaves encrypted bonus buffers and log records as they are, and refuses other
+        blocks that are encrypted.
+        """
+        reader = shallow_copy(self)
+        reader._unlock, reader._key_number = unlock, number
+        return reader
 
     def close(self) -> None:
         """End the threads."""
@@ -60,14 +75,15 @@ class Reader:
 
         :raises ChecksumError: no copy is good
         :raises CorruptError: a pointer that makes no sense, or data that does not decompress
-        :raises UnsupportedError: a checksum, compression, encryption or vdev we do not know
+        :raises UnsupportedError: a checksum, compression or vdev we do not know
+        :raises EncryptionKeyError: a block that takes a key, which was not given or is wrong
         """
         if not pointer.dvas:
             return _without_device(pointer)
-        key = cache_key(pointer)
+        key = self._cache_key(pointer)
         data = self.arc.get(key)
         if data is None or len(data) != pointer.lsize:
-            data = decode(pointer, self._read_any(pointer))
+            data = self.decode(pointer, self._read_any(pointer))
             self.arc.put(key, data)
         return data
 
@@ -86,7 +102,7 @@ class Reader:
     def _cached(self, pointer: BlockPointer) -> bytes | None:
         if not pointer.dvas:
             return _without_device(pointer)
-        data = self.arc.get(cache_key(pointer))
+        data = self.arc.get(self._cache_key(pointer))
         return data if data is not None and len(data) == pointer.lsize else None
 
     def _read_run(self, run: Sequence[tuple[int, BlockPointer]]) -> list[bytes]:
@@ -113,8 +129,40 @@ class Reader:
         check(pointer)
         if len(piece) != pointer.psize or not is_good(pointer, piece):
             piece = self._read_any(pointer)
-        data = decode(pointer, piece)
-        self.arc.put(cache_key(pointer), data)
+        data = self.decode(pointer, piece)
+        self.arc.put(self._cache_key(pointer), data)
+        return data
+
+    def _cache_key(self, pointer: BlockPointer) -> tuple[int, ...]:
+        """What one key decrypted is not for who has another, or none."""
+        key = cache_key(pointer)
+        return (*key, self._key_number) if pointer.encrypted else key
+
+    def decode(self, pointer: BlockPointer, data: bytes) -> bytes:
+        """The ``lsize`` bytes that were made into ``data``, which may be encrypted.
+
+        :raises AuthenticationError: a block of an encrypted dataset that is not what was written
+        :raises EncryptionKeyError: it takes a key, which was not given or is wrong
+        :raises CorruptError: data that does not decompress
+        """
+        if not pointer.encrypted:
+            if self._unlock is not None and pointer.type == ObjectType.OBJSET:
+                raise AuthenticationError(f"block {pointer.describe()}: not encrypted, as the dataset is")
+            return decode(pointer, data)
+        try:
+            if pointer.level == 0:
+                return decode(pointer, self._opened(pointer, data))
+            data = decode(pointer, data)
+            crypt_auth.check_indirect(data, pointer.mac)
+        except AuthenticationError as error:
+            raise AuthenticationError(f"block {pointer.describe()}: {error.message}") from error
+        return data
+
+    def _opened(self, pointer: BlockPointer, data: bytes) -> bytes:
+        if self._unlock is not None:
+            return crypt_block.open_block(self._unlock(), pointer, data)
+        if not crypt_block.is_readable_without_key(pointer):
+            raise KeyMissingError(f"block {pointer.describe()} is encrypted")
         return data
 
     def _read_any(self, pointer: BlockPointer) -> bytes:
@@ -216,14 +264,12 @@ def check(pointer: BlockPointer) -> None:
     """Refuse a pointer that no OpenZFS writes, or that we cannot follow.
 
     :raises CorruptError: sizes that cannot be
-    :raises UnsupportedError: encrypted, or of the other byte order
+    :raises UnsupportedError: of the other byte order
     """
     if pointer.lsize > BLOCK_MAX or pointer.psize > pointer.lsize:
         raise CorruptError(f"block {pointer.describe()}: {pointer.lsize} bytes in {pointer.psize} on disk")
     if not pointer.little_endian:
         raise UnsupportedError(f"block {pointer.describe()} is big-endian, which cannot be read yet")
-    if pointer.encrypted:
-        raise UnsupportedError(f"block {pointer.describe()} is encrypted, which cannot be read yet")
     if pointer.compression == Compression.OFF and pointer.psize != pointer.lsize and not pointer.is_embedded:
         raise CorruptError(f"block {pointer.describe()}: uncompressed, yet its sizes differ")
 
@@ -233,7 +279,10 @@ def is_good(pointer: BlockPointer, data: bytes) -> bool:
     kind = pointer.checksum_type
     if not checksum.is_verifiable(kind):
         return True
-    return checksum.checksum(kind, data) == pointer.checksum
+    words = checksum.checksum(kind, data)
+    if pointer.encrypted and pointer.type != ObjectType.OBJSET:
+        return crypt_block.truncated(kind, words) == pointer.checksum[:2]
+    return words == pointer.checksum
 
 
 def decode(pointer: BlockPointer, data: bytes) -> bytes:

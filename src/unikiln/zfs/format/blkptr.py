@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
 from unikiln.errors import CorruptError
-from unikiln.zfs.format.dmu import type_name
+from unikiln.zfs.format.dmu import is_encrypted, type_name
 
 SIZE = 128
 SECTOR_SHIFT = 9
@@ -87,6 +87,8 @@ class BlockPointer:
     """A block pointer, decoded; sizes in bytes, ``checksum`` four 64-bit words.
 
     ``payload`` is set when the data is embedded; ``dvas`` holds only those that are in use.
+    ``encrypted`` says that an encrypted dataset wrote it (``BP_USES_CRYPT``): the block is encrypted,
+    with ``salt`` and ``iv``, or only authenticated.
     """
 
     dvas: tuple[Dva, ...]
@@ -104,6 +106,8 @@ class BlockPointer:
     encrypted: bool = False
     dedup: bool = False
     little_endian: bool = True
+    salt: bytes = b""
+    iv: bytes = b""
 
     @property
     def is_hole(self) -> bool:
@@ -114,6 +118,16 @@ class BlockPointer:
     def is_embedded(self) -> bool:
         """The data is in the pointer itself."""
         return self.payload is not None
+
+    @property
+    def is_ciphertext(self) -> bool:
+        """The data is encrypted, not only authenticated (``BP_IS_ENCRYPTED``)."""
+        return self.encrypted and self.level == 0 and is_encrypted(self.type)
+
+    @property
+    def mac(self) -> bytes:
+        """The message authentication code of a block of an encrypted dataset, 16 bytes."""
+        return struct.pack("<2Q" if self.little_endian else ">2Q", *self.checksum[2:])
 
     @property
     def asize(self) -> int:
@@ -144,6 +158,10 @@ def pack(pointer: BlockPointer) -> bytes:
     words[9] = pointer.physical_birth
     words[10] = pointer.birth
     words[11] = pointer.fill
+    if pointer.is_ciphertext:
+        order = "<" if pointer.little_endian else ">"
+        words[4:6] = struct.unpack(f"{order}2Q", pointer.salt + pointer.iv[:8])
+        words[11] |= struct.unpack(f"{order}I", pointer.iv[8:])[0] << 32
     words[12:16] = pointer.checksum
     return _WORDS.pack(*words)
 
@@ -194,6 +212,28 @@ def unpack(data: bytes | memoryview, offset: int = 0) -> BlockPointer:
     prop = words[6]
     if prop >> 39 & 1:
         return _unpack_embedded(bytes(data[offset : offset + SIZE]), prop, words[10])
+    if _is_ciphertext(prop):
+        return _unpack_ciphertext(words)
+    return _unpack_plain(words)
+
+
+def _is_ciphertext(prop: int) -> bool:
+    return bool(prop >> 61 & 1) and not prop >> 56 & 0x1F and is_encrypted(prop >> 48 & 0xFF)
+
+
+def _unpack_ciphertext(words: tuple[int, ...]) -> BlockPointer:
+    """The third DVA is the salt and most of the IV; the rest of it is in the upper half of the fill count.
+
+    They are bytes, kept in words of the order of the machine that wrote them.
+    """
+    order = "<" if words[6] & _LITTLE_ENDIAN else ">"
+    salt, head = struct.pack(f"{order}Q", words[4]), struct.pack(f"{order}Q", words[5])
+    plain = _unpack_plain((*words[:4], 0, 0, *words[6:11], words[11] & 0xFFFFFFFF, *words[12:]))
+    return replace(plain, salt=salt, iv=head + struct.pack(f"{order}I", words[11] >> 32))
+
+
+def _unpack_plain(words: tuple[int, ...]) -> BlockPointer:
+    prop = words[6]
     dvas = tuple(
         Dva(
             words[i] >> 32 & 0xFFFFFF,

@@ -67,12 +67,31 @@ class ObjectType(IntEnum):
 NEWTYPE = 0x80
 """Set in types that state their own nature (``DMU_OT_NEWTYPE``)."""
 NEWTYPE_METADATA = 0x40
+NEWTYPE_ENCRYPTED = 0x20
 ZAP_METADATA = NEWTYPE | NEWTYPE_METADATA | 4
 """``DMU_OTN_ZAP_METADATA``: ZAPs of features."""
 
 FILE_DATA = frozenset(
     {ObjectType.PLAIN_FILE_CONTENTS, ObjectType.ZVOL, ObjectType.PLAIN_OTHER, ObjectType.UINT64_OTHER}
 )
+
+_ENCRYPTED = frozenset(
+    {
+        ObjectType.INTENT_LOG, ObjectType.DNODE, ObjectType.OLDACL, ObjectType.PLAIN_FILE_CONTENTS,
+        ObjectType.DIRECTORY_CONTENTS, ObjectType.UNLINKED_SET, ObjectType.ZVOL, ObjectType.PLAIN_OTHER,
+        ObjectType.UINT64_OTHER, ObjectType.ACL, ObjectType.SYSACL, ObjectType.FUID,
+        ObjectType.USERGROUP_USED, ObjectType.USERGROUP_QUOTA, ObjectType.SA, ObjectType.SA_MASTER_NODE,
+        ObjectType.SA_ATTR_REGISTRATION, ObjectType.SA_ATTR_LAYOUTS, ObjectType.DEDUP,
+    }
+)  # fmt: skip
+
+
+def is_encrypted(kind: int) -> bool:
+    """Whether an encrypted dataset encrypts blocks and bonus buffers of this type (``DMU_OT_IS_ENCRYPTED``).
+
+    All others it only authenticates.
+    """
+    return bool(kind & NEWTYPE_ENCRYPTED) if kind & NEWTYPE else kind in _ENCRYPTED
 
 
 def is_metadata(kind: int) -> bool:
