@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,14 +262,13 @@ def _options(flags: QemuFlags, shared: Shared, stack: ExitStack) -> Options:
     needs_kernel = flags.kernel_mode or flags.hypervisor is Hypervisor.qemu_microvm or not stored.boots
     kernel = flags.kernel or (boot.built_kernel(arch, mode) if needs_kernel else None)
     writable = not flags.snapshot
+    show = _print if flags.dry_run else None
     disk = host.disk(shared.image, writable=writable)
     line = boot.command_line(
         stored, shared.image, flags.execute, shared.program, _loader_options(flags, shared)
     )
     if kernel is None and line != (stored.cmdline or ""):
-        disk = stack.enter_context(
-            boot.stored_in_disk(disk, line, snapshot=flags.snapshot, dry_run=flags.dry_run)
-        )
+        disk = stack.enter_context(boot.stored_in_disk(disk, line, snapshot=flags.snapshot, instead=show))
 
     def other(path: Path | None) -> Disk | None:
         return None if path is None else host.disk(path, writable=writable)
@@ -369,12 +368,12 @@ def _shared_folder(flags: QemuFlags, stack: ExitStack) -> SharedFolder | None:
         if flags.virtio_fs_tag or flags.virtio_fs_dax:
             raise UsageError("--virtio-fs-tag and --virtio-fs-dax are for --virtio-fs-dir")
         return None
-    start = host.virtiofsd(flags.virtio_fs_dir, dry_run=flags.dry_run)
+    start = host.virtiofsd(flags.virtio_fs_dir, _print if flags.dry_run else None)
     tag = flags.virtio_fs_tag or "myfs"
     return SharedFolder(tag=tag, socket=stack.enter_context(start), dax=flags.virtio_fs_dax)
 
 
-def _print(command: Command) -> None:
+def _print(command: Sequence[str]) -> None:
     from unikiln.engine.qemu.command import quoted
 
     print(quoted(command))

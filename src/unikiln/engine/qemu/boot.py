@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +129,9 @@ def _filesystem(image: Path) -> str:
 
 
 @contextmanager
-def stored_in_disk(disk: Disk, line: str, *, snapshot: bool, dry_run: bool) -> Iterator[Disk]:
+def stored_in_disk(
+    disk: Disk, line: str, *, snapshot: bool, instead: Callable[[list[str]], object] | None = None
+) -> Iterator[Disk]:
     """The disk to boot from with ``line`` as its command line, for as long as the block runs.
 
     It is stored in the image itself, as OSv's scripts do; with ``snapshot`` on an overlay, and the image
@@ -137,7 +139,8 @@ def stored_in_disk(disk: Disk, line: str, *, snapshot: bool, dry_run: bool) -> I
 
     :raises ImageError: there is no room for one in the image
     """
-    if dry_run:
+    if instead is not None:
+        instead(["unikiln", "disk", "setargs", str(disk.path), line])
         yield disk
     elif snapshot:
         with TemporaryDirectory(prefix="unikiln-") as folder:

@@ -59,7 +59,7 @@ class Guest:
             self.qmp = Qmp(ours, timeout=_MONITOR_SECONDS)
         except GuestGoneError as error:
             said = self._end()
-            raise HostError(_failure(command[0], said, self.process.returncode)) from error
+            raise _failure(command[0], said, self.process.returncode) from error
         except BaseException:
             self._end()
             raise
@@ -94,8 +94,17 @@ class Guest:
         return self.process.stderr
 
     def go(self) -> None:
-        """Let the guest run."""
-        self.qmp.execute("cont")
+        """Let the guest run; a QEMU that has just died is found dead by whoever waits for it.
+
+        :raises GuestGoneError: QEMU refuses
+        """
+        try:
+            self.qmp.execute("cont")
+        except GuestGoneError as error:
+            try:
+                self.process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise error from None
 
     def forwards(self) -> list[Forward]:
         """What the user network forwards. Where a rule says port 0, the host chose one that was free."""
@@ -157,9 +166,12 @@ def _start(command: list[str], inherited: int) -> subprocess.Popen[bytes]:
         raise HostError(f"{command[0]}: {error.strerror}") from error
 
 
-def _failure(program: str, said: bytes, status: int) -> str:
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    if lines:
-        return lines[-1]
+def _failure(program: str, said: bytes, status: int) -> HostError:
+    """QEMU's first complaint; what it says after that is advice."""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    complaints = [line for line in lines if ": warning: " not in line]
+    if complaints:
+        first, *more = complaints
+        return HostError(first, hint=" ".join(more) or None)
     died = f"died of signal {-status}" if status < 0 else f"exited {status}"
-    return f"{program} {died} before the guest started"
+    return HostError(f"{program} {died} before the guest started")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,6 +20,7 @@ from unikiln.image.qcow2 import MAGIC
 
 _FOLDERS = ("/usr/libexec", "/usr/lib/qemu")
 _VIRTIOFSD_SECONDS = 10.0
+_EXAMPLE = Path("/tmp/virtiofs")
 
 
 def disk(path: Path, *, writable: bool = True) -> Disk:
@@ -77,22 +78,23 @@ def tap_addresses(interface: str) -> tuple[IPv4Address, IPv4Address]:
 
 
 @contextmanager
-def virtiofsd(folder: Path, *, dry_run: bool = False) -> Iterator[Path]:
+def virtiofsd(folder: Path, instead: Callable[[list[str]], object] | None = None) -> Iterator[Path]:
     """A socket at which virtiofsd shares ``folder`` until the block ends; nobody else can reach it.
 
-    ``dry_run``: nothing is started, and the name of the socket is an example.
+    ``instead`` gets the command where it shall not be started; the name of the socket is then an example.
 
     :raises HostError: virtiofsd is not installed, or does not start
     """
     if not folder.is_dir():
         raise HostError(f"{folder}: is no directory")
-    if dry_run:
-        yield Path("/tmp/unikiln/virtiofs")
+    if instead is not None:
+        instead(_virtiofsd(Path("virtiofsd"), _EXAMPLE, folder))
+        yield _EXAMPLE
         return
     program = _helper("virtiofsd", "virtiofsd")
     with TemporaryDirectory(prefix="unikiln-") as private:
         socket = Path(private) / "virtiofs"
-        command = [str(program), f"--socket-path={socket}", "-o", f"source={folder.absolute()}"]
+        command = _virtiofsd(program, socket, folder)
         null, pipe = subprocess.DEVNULL, subprocess.PIPE
         server = subprocess.Popen(command, stdin=null, stdout=null, stderr=pipe, process_group=0)
         try:
@@ -101,6 +103,10 @@ def virtiofsd(folder: Path, *, dry_run: bool = False) -> Iterator[Path]:
         finally:
             server.kill()
             server.communicate()
+
+
+def _virtiofsd(program: Path, socket: Path, folder: Path) -> list[str]:
+    return [str(program), f"--socket-path={socket}", "-o", f"source={folder.absolute()}"]
 
 
 def _wait_for(socket: Path, server: subprocess.Popen[bytes]) -> None:
