@@ -13,7 +13,7 @@ from pathlib import Path
 from unikiln.base.atomic import replacing
 from unikiln.errors import HostError
 
-_ESCAPED = {b" ": b"\\ ", b"\t": b"\\\t", b"#": b"\\#", b"$": b"$$", b"%": b"\\%"}
+_ESCAPED = {b" ": b"\\ ", b"\t": b"\\\t", b"#": b"\\#", b"$": b"$$"}
 
 
 def write_depfile(path: Path, target: Path, inputs: Iterable[bytes]) -> None:
@@ -24,7 +24,12 @@ def write_depfile(path: Path, target: Path, inputs: Iterable[bytes]) -> None:
     names = [_escape(each) for each in inputs]
     first = b" \\\n\t".join([_escape(os.fsencode(target)) + b":", *names])
     with replacing(path) as beside:
-        beside.write_bytes(first + b"\n\n" + b"".join(name + b":\n" for name in names))
+        beside.write_bytes(first + b"\n\n" + b"".join(map(_as_target, names)))
+
+
+def _as_target(name: bytes) -> bytes:
+    """The line that makes ``name`` a target; none if it has a ``%``, which would make that a pattern."""
+    return b"" if b"%" in name else name + b":\n"
 
 
 def _escape(name: bytes) -> bytes:

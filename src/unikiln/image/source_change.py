@@ -24,8 +24,11 @@ _LARGEST_ID = 0xFFFF_FFFE  # the next stands for "no change" in chown(2)
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
 _ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
 _SHIFT = {"u": 6, "g": 3, "o": 0}
-_SPECIAL = {"u": 0o4000, "g": 0o2000, "o": 0}
-_STICKY = 0o1000
+_SPECIAL = {"u": ("s", 0o4000), "g": ("s", 0o2000), "o": ("t", 0o1000)}
+"""The letter that names the special bit of each, and the bit."""
+
+_KEPT = 0o6000
+"""What a directory keeps unless it is named, as GNU chmod does: set-user-ID and set-group-ID."""
 
 
 def change(
@@ -83,7 +86,7 @@ def parse_mode(text: str) -> ModeChange:
     """
     if re.fullmatch("[0-7]{1,4}", text):
         value = int(text, 8)
-        return lambda _mode, _is_directory: value
+        return lambda mode, is_directory: value | (mode & _KEPT if is_directory else 0)
     actions = [action for clause in text.split(",") for action in _actions(clause, text)]
 
     def changed(mode: int, is_directory: bool) -> int:
@@ -109,11 +112,9 @@ def _act(mode: int, who: str, operator: str, what: str, *, is_directory: bool) -
         return mode | bits
     if operator == "-":
         return mode & ~bits
-    whole = sum(7 << _SHIFT[each] | _SPECIAL[each] for each in set(who))
-    if set(who) == set("ugo"):
-        whole |= _STICKY
-    if is_directory:  # as GNU chmod: a directory keeps set-user-ID and set-group-ID that nobody named
-        whole &= ~0o6000
+    whole = sum(7 << _SHIFT[each] | _SPECIAL[each][1] for each in set(who))
+    if is_directory:
+        whole &= ~_KEPT
     return mode & ~whole | bits
 
 
@@ -127,5 +128,6 @@ def _bits(mode: int, who: str, what: str, *, is_directory: bool) -> int:
             permissions |= 1
     bits = 0
     for each in who:
-        bits |= permissions << _SHIFT[each] | (_SPECIAL[each] if "s" in what else 0)
-    return bits | (_STICKY if "t" in what and ("o" in who) else 0)
+        letter, special = _SPECIAL[each]
+        bits |= permissions << _SHIFT[each] | (special if letter in what else 0)
+    return bits
