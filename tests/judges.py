@@ -16,13 +16,16 @@ BUSYBOX_ARM64 = UNPACKED / "busybox-arm64"
 
 PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-readelf": "binutils-aarch64-linux-gnu",
     "busybox-arm64": "busybox-static:arm64",
     "chmod": "coreutils",
     "cpio": "cpio",
     "getfattr": "attr",
     "grub-fstest": "grub-common",
+    "ldd": "libc-bin",
     "linux-amd64": "linux-image-cloud-amd64",
     "linux-arm64": "linux-image-cloud-arm64:arm64",
+    "llvm-strip": "llvm",
     "make": "make",
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",

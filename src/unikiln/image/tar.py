@@ -14,6 +14,7 @@ import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,9 +33,10 @@ _OTHER_VOLUME = b"M"
 _SPECIAL = {
     tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK, tarfile.FIFOTYPE: stat.S_IFIFO,
 }  # fmt: skip
-_TIME = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
+_TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]*)?(e[-+]?[0-9]{1,2})?")
+"""Seconds; the exponent is what Python's own ``tarfile`` writes for times near the epoch."""
+
 _LARGEST_ID = 0xFFFF_FFFF
-_NS = 1_000_000_000
 _DAMAGED = (tarfile.TarError, ValueError, ArithmeticError, LookupError, EOFError, RecursionError)
 
 
@@ -207,11 +209,9 @@ def _id(value: int) -> int:
 
 
 def _nanoseconds(text: str) -> int:
-    match = _TIME.fullmatch(text)
-    if match is None:
+    if _TIME.fullmatch(text) is None:
         raise ValueError(f"{text!r} is no time that a file can have")
-    sign, seconds, fraction = match.groups(default="")
-    value = int(sign + "1") * (int(seconds) * _NS + int(fraction[:9].ljust(9, "0")))
+    value = int(Decimal(text).scaleb(9).to_integral_value(ROUND_FLOOR))
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"{text} is no time that a file can have")
     return value
