@@ -54,7 +54,7 @@ def test_args_of_an_aarch64_kernel(arm: MemoryDevice) -> None:
 def test_args_need_a_place(loader: MemoryDevice) -> None:
     with pytest.raises(ImageError, match="begins neither with a boot sector"):
         get_args(MemoryDevice(b"\x7fELF" + bytes(5000)))
-    without = MemoryDevice(mbr.encode(512, MIB) + bytes(MIB))
+    without = MemoryDevice(mbr.encode(512, MIB) + b"\xff" * MIB)
     for call in (get_args, lambda device: set_args(device, "/x")):
         with pytest.raises(ImageError, match=r"no room for a command line .*--cmdline"):
             call(without)
