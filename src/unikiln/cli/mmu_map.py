@@ -126,16 +126,18 @@ def _show(space: Space, found: list[Found], target: int | None, paused: float) -
     for _, mapping in found:
         if mapping.layout != layout:
             layout = mapping.layout
-            lines += ["", explain.tables(space, layout), _HEADER.format(high, low)]
+            lines += ["", explain.tables(space, layout), _header(high, low)]
         lines.append(_line(mapping))
     lines += ["", _totals([mapping for _, mapping in found])]
     print("\n".join(lines[1:]))
 
 
-_COLUMNS = "{:33}  {:>7}  {:>12}  {:>10}  {:>6} {:>4}  {:17} {:>8} {:>6}  {}"
-_HEADER = _COLUMNS.format(
-    "addresses", "size", "physical", "entries", "{}", "{}", "memory", "accessed", "dirty", "also"
-)
+_COLUMNS = "{:33} {:>7}  {:>12} {:>11}  {:6} {:4}  {:17} {:>8} {:>6}  {}"
+
+
+def _header(high: str, low: str) -> str:
+    names = ("addresses", "size", "physical", "entries", high, low, "memory", "accessed", "dirty", "also")
+    return _COLUMNS.format(*names)
 
 
 def _line(mapping: Mapping) -> str:

@@ -98,10 +98,8 @@ class Sampler:
         buckets, begins = np.unique(now.first >> np.uint64(self._shift), return_index=True)
         columns = (np.ones(len(now.first), np.bool_), now.accessed, now.dirty, *self._new(now))
         counts = [np.add.reduceat(column.astype(np.int64), begins) for column in columns]
-        ends = np.append(begins[1:], len(now.last)) - 1
-        sample = Sample(
-            seconds, buckets, now.first[begins], now.last[ends], np.array(counts).reshape(len(COLUMNS), -1).T
-        )
+        ends = np.append(begins, len(now.last))[1:] - 1
+        sample = Sample(seconds, buckets, now.first[begins], now.last[ends], np.stack(counts, axis=1))
         self._before = now
         self.samples.append(sample)
         return sample
