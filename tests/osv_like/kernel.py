@@ -20,6 +20,8 @@ _FLAGS = {
 
 
 _SECTOR, _KERNEL_SECTOR = 512, 128
+_BOOT_DISK_BYTES = 1 << 20
+"""SeaBIOS hangs on a disk of 64 KiB."""
 COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "x86_64": "x86_64-linux-gnu-gcc"}
 
 
@@ -43,8 +45,8 @@ def build_boot_disk(output: Path) -> Path:
     judges.run(COMPILERS["x86_64"], *flags, "-o", output, folder / "boot_sector.S")
     judges.run("objcopy", "-O", "binary", output, output)
     assert output.stat().st_size == _SECTOR
-    with output.open("ab") as file:
-        file.truncate(_KERNEL_SECTOR * _SECTOR)
-        file.seek(0, 2)
+    with output.open("r+b") as file:
+        file.seek(_KERNEL_SECTOR * _SECTOR)
         file.write(b"the kernel")
+        file.truncate(_BOOT_DISK_BYTES)
     return output

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from unikiln.base.process import die_with_parent
 from unikiln.engine.qemu.options import Disk
 from unikiln.errors import HostError, UsageError
 from unikiln.image.qcow2 import MAGIC
@@ -95,25 +96,33 @@ def virtiofsd(folder: Path, instead: Callable[[list[str]], object] | None = None
     with TemporaryDirectory(prefix="unikiln-") as private:
         socket = Path(private) / "virtiofs"
         command = _virtiofsd(program, socket, folder)
-        null, pipe = subprocess.DEVNULL, subprocess.PIPE
-        server = subprocess.Popen(command, stdin=null, stdout=null, stderr=pipe, process_group=0)
+        log = socket.with_suffix(".log")
+        with log.open("wb") as said:
+            server = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                process_group=0,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock
+            )
         try:
-            _wait_for(socket, server)
+            _wait_for(socket, server, log)
             yield socket
         finally:
             server.kill()
-            server.communicate()
+            server.wait()
 
 
 def _virtiofsd(program: Path, socket: Path, folder: Path) -> list[str]:
     return [str(program), f"--socket-path={socket}", "-o", f"source={folder.absolute()}"]
 
 
-def _wait_for(socket: Path, server: subprocess.Popen[bytes]) -> None:
+def _wait_for(socket: Path, server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + _VIRTIOFSD_SECONDS
     while not socket.exists():
         if server.poll() is not None:
-            said = server.communicate()[1].decode(errors="replace").strip().splitlines()
+            said = log.read_text(errors="replace").strip().splitlines()
             raise HostError(f"virtiofsd exited {server.returncode}" + (f": {said[-1]}" if said else ""))
         if time.monotonic() > end:
             raise HostError(f"virtiofsd does not listen after {_VIRTIOFSD_SECONDS:g} s")

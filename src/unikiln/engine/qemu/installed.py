@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,4 +131,5 @@ def _write(path: Path, stamp: list[int], known: Installed) -> None:
         new.write_text(json.dumps({"stamp": stamp, "qemu": asdict(known)}))
         new.replace(path)
     except OSError:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink()
