@@ -71,6 +71,11 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"unikiln {__version__}")
         return 0
+    return run_verb(arguments)
+
+
+def run_verb(arguments: list[str]) -> int:
+    """Run the verb that the first of ``arguments`` names; its exit status. Errors are raised."""
     return _run(ROOT, arguments)
 
 

@@ -65,6 +65,7 @@ VERBS = {
         Verb("diff", "Compare two images, folders or archives, file by file."),
         Verb("upload", "Fill an image as OSv's scripts do: a guest receives the files."),
         Verb("cpiod", "Receive cpio archives over TCP, into a folder or an image."),
+        Verb("compat", "Stand in for a script of OSv's, with its very arguments."),
         Verb("manifest", "Check, show and make manifests.", is_group=True),
         Verb("cpio", "Make, list and expand newc cpio archives.", is_group=True),
         Verb("disk", "Change the command line or partitions of an image in place.", is_group=True),

@@ -35,6 +35,7 @@ _MOST_SECTORS = 1 << 32
 CMDLINE_START = SECTOR
 """Byte of a disk at which its command line is stored."""
 _CMDLINE_SIZE = 63 * SECTOR
+_BLANK = 8 << 10
 _HEADS, _SECTORS_PER_TRACK, _LAST_CYLINDER = 255, 63, 1023
 
 
@@ -136,9 +137,22 @@ def write_disk(
 
 
 def cmdline_room(device: BlockDevice) -> int:
-    """Bytes that a stored command line may take: up to the first partition, or what the boot loader reads."""
+    """Bytes that a stored command line may take: up to the first partition, or what the boot loader reads.
+
+    A partition that begins right there leaves room if it begins with 8 KiB of nothing, as a pool does
+    (``VDEV_PAD_SIZE``); OSv's scripts write into that, and read it again.
+    """
     starts = [entry.start for entry in read(device)]
+    if CMDLINE_START in starts and _is_blank(device):
+        return _BLANK
     return max(0, min([*starts, device.size, CMDLINE_START + _CMDLINE_SIZE]) - CMDLINE_START)
+
+
+def _is_blank(device: BlockDevice) -> bool:
+    if device.size < CMDLINE_START + _BLANK:
+        return False
+    text, _, rest = device.read_at(CMDLINE_START, _BLANK).partition(b"\0")
+    return not any(rest) and len(text) < _BLANK and text.decode("utf-8", "replace").isprintable()
 
 
 def read_text(device: BlockDevice) -> str | None:
