@@ -38,6 +38,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.build
 	$(BIN)/python -m bench.machine
 	$(BIN)/python -m bench.mmu
+	$(BIN)/python -m bench.pipeline
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
