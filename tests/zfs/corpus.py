@@ -70,6 +70,20 @@ def manifest(name: str, state: str = "") -> Manifest:
     return found
 
 
+def keys(name: str) -> dict[str, bytes | str] | None:
+    """The keys of a pool by encryption root, if anything in it is encrypted."""
+    path = folder_of(name) / "keys.json.zst"
+    if not path.exists():
+        return None
+    with path.open("rb") as packed:
+        held = json.load(zstandard.ZstdDecompressor().stream_reader(packed))
+    by_format = {**held, "raw": bytes.fromhex(held["raw_hex"])}
+    state = "" if (path.parent / f"{name}.json.zst").exists() else "unreplayed"
+    props = {each: dataset["props"] for each, dataset in manifest(name, state)["datasets"].items()}
+    roots = {each["encryptionroot"][0] for each in props.values() if "encryptionroot" in each} - {"-"}
+    return {root: by_format[props[root]["keyformat"][0]] for root in roots if root in props}
+
+
 def differences(pool: Pool, expected: Manifest) -> Iterator[str]:
     """One line for each thing that is not as the manifest says."""
     infos = {info.name: info for info in pool.datasets()}

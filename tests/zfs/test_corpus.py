@@ -12,7 +12,7 @@ from unikiln.base.device import FileDevice
 from unikiln.zfs.pool import Pool, open_pool
 from unikiln.zfs.verify import verify
 
-UNPLAYED = {"zil-unplayed"}
+UNPLAYED = {"crypt-zil", "zil-unplayed"}
 """What is in it depends on its intent log."""
 
 
@@ -26,7 +26,7 @@ def pool(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     paths = corpus.unpack_all(name, tmp_path_factory.mktemp("pool"))
     with ExitStack() as opened:
         devices = [opened.enter_context(FileDevice(path)) for path in paths]
-        yield opened.enter_context(open_pool(devices))
+        yield opened.enter_context(open_pool(devices, key=corpus.keys(name)))
     for path in paths:
         path.unlink()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unikiln.cli.common import DatasetOption, ImageArgument, guest_path, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.errors import IsADirectoryInPoolError, UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ def cat(
     image: ImageArgument,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in the image.")],
     dataset: DatasetOption = None,
+    key: KeyOption = None,
 ) -> None:
     """Write files of an image to standard output."""
-    with open_dataset(image, dataset) as opened:
+    with open_dataset(image, dataset, key) as opened:
         for path in paths:
             _copy(opened.filesystem.path(guest_path(path)), path)
     sys.stdout.buffer.flush()

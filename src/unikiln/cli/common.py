@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unikiln.cli.keys import keys_from
 from unikiln.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ class OpenImage:
         return read_cmdline(self.disk) if self.volume.partition else None
 
     @contextmanager
-    def pool(self) -> Iterator[Pool]:
-        """The pool, if that is what is in it."""
+    def pool(self, key: Sequence[str] | None = None) -> Iterator[Pool]:
+        """The pool, if that is what is in it; ``key`` is what ``--key`` says."""
         from unikiln.zfs.pool import open_pool
 
-        with open_pool(self.volume.device) as pool:
+        with open_pool(self.volume.device, key=keys_from(key)) as pool:
             yield pool
 
 
@@ -78,7 +79,7 @@ def opened_image(path: Path) -> Iterator[OpenImage]:
 
 
 @contextmanager
-def open_dataset(image: Path, dataset: str | None) -> Iterator[OpenDataset]:
+def open_dataset(image: Path, dataset: str | None, key: Sequence[str] | None = None) -> Iterator[OpenDataset]:
     """The files of ``image``: of a pool, the dataset of that name, or the one with files.
 
     :raises PoolNotFoundError: nothing known, or no such dataset
@@ -86,7 +87,7 @@ def open_dataset(image: Path, dataset: str | None) -> Iterator[OpenDataset]:
     """
     with opened_image(image) as opened:
         if opened.volume.kind == "zfs":
-            with opened.pool() as pool:
+            with opened.pool(key) as pool:
                 name = None if dataset is None else full_name(pool.name, dataset)
                 yield OpenDataset(pool.filesystem(name), pool.arc.stats, opened.cmdline)
             return

@@ -12,6 +12,7 @@ import typer
 from unikiln.base.size import format_size
 from unikiln.cli.bar import progress_bar
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, QuietOption, guest_path, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.output import print_json, warn
 from unikiln.errors import UsageError
 
@@ -30,6 +31,7 @@ def extract(
         typer.Argument(metavar="[PATH] DEST", help="What to copy (default: everything), and where to."),
     ],
     dataset: DatasetOption = None,
+    key: KeyOption = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -42,7 +44,10 @@ def extract(
 
     path, dest = _places(places)
     started = time.monotonic()
-    with open_dataset(image, dataset) as opened, progress_bar(f"extracting {image.name}", quiet=quiet) as bar:
+    with (
+        open_dataset(image, dataset, key) as opened,
+        progress_bar(f"extracting {image.name}", quiet=quiet) as bar,
+    ):
         top = opened.filesystem.path(guest_path(path))
         done = extract_files(opened.filesystem, top, _destination(top, path, dest), bar)
     seconds = time.monotonic() - started

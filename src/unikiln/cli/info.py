@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unikiln.base.size import format_size
 from unikiln.cli.common import ImageArgument, JsonOption, OpenImage, opened_image
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.listing import aligned, time_text
 from unikiln.cli.output import print_json, printable
 
@@ -17,7 +18,7 @@ _VDEV_FIELDS = ("id", "guid", "type", "path", "ashift", "asize", "metaslab_shift
 _NAMES = {"zfs": "the pool", "rofs": "the ROFS", "ramfs": "the bootfs"}
 
 
-def info(image: ImageArgument, json: JsonOption = False) -> None:
+def info(image: ImageArgument, key: KeyOption = None, json: JsonOption = False) -> None:
     """Show partitions of an image, and labels, devices, datasets and space of the pool in it."""
     with opened_image(image) as opened:
         found = _disk(opened)
@@ -25,7 +26,7 @@ def info(image: ImageArgument, json: JsonOption = False) -> None:
             found["contents"] = _contents(opened)
             _show(found, _plain_lines(found), json=json)
             return
-        with opened.pool() as pool:
+        with opened.pool(key) as pool:
             found |= _gather(pool)
             _show(found, _pool_lines(pool), json=json)
 
@@ -197,6 +198,8 @@ def _dataset_lines(pool: Pool) -> Iterator[str]:
     yield lines[0]
     for line, each in zip(lines[1:], infos, strict=True):
         yield line
+        if each.encryption_root:
+            yield f"    {each.encryption}, key of {each.encryption_root}, {each.key_status}"
         for name, (value, source) in sorted(each.properties.items()):
             yield f"    {name}={value} ({source})"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, guest_path, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.listing import aligned, long_line, record
 from unikiln.cli.output import json_name, name_text, print_json
 
@@ -24,10 +25,11 @@ def ls(
     long: Annotated[bool, typer.Option("--long", "-l", help="Modes, owners, sizes and times.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Directories below, too.")] = False,
     dataset: DatasetOption = None,
+    key: KeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """List a directory of an image."""
-    with open_dataset(image, dataset) as opened:
+    with open_dataset(image, dataset, key) as opened:
         top = guest_path(path)
         found = _directories(opened.filesystem, opened.filesystem.path(top), top, recursive=recursive)
         if json:

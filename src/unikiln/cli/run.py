@@ -14,6 +14,7 @@ import typer
 
 from unikiln.cli.common import open_dataset
 from unikiln.cli.flags import GroupedCommand, given, option, takes
+from unikiln.cli.keys import KEY_FLAG, KEY_HELP, KEY_META
 from unikiln.cli.limits import time_limit
 from unikiln.cli.run_qemu import QemuFlags, Shared, run_qemu
 from unikiln.errors import GuestCrashError, GuestFailedError, HostError, UsageError
@@ -63,6 +64,7 @@ class EmbeddedFlags:
         str | None,
         _embedded("--dataset", metavar="NAME", help="Dataset to run from; default: the one with files."),
     ] = None
+    key: Annotated[list[str] | None, _embedded(KEY_FLAG, metavar=KEY_META, help=KEY_HELP)] = None
 
 
 @takes("qemu", QemuFlags)
@@ -137,7 +139,7 @@ def _run_embedded(flags: EmbeddedFlags, shared: Shared) -> int:
     from unikiln.observe.trace import tracing
 
     wants_stats = flags.stats or flags.json or flags.stats_out is not None
-    with open_dataset(shared.image, flags.dataset) as opened:
+    with open_dataset(shared.image, flags.dataset, flags.key) as opened:
         request = session.Request(
             arguments=shared.program or session.split_command_line(opened.cmdline),
             memory=shared.memory,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, guest_path, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.listing import record, time_text, type_name
 from unikiln.cli.output import json_name, name_text, print_json
 
@@ -20,10 +21,11 @@ def stat(
     image: ImageArgument,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in the image.")],
     dataset: DatasetOption = None,
+    key: KeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show everything about files of an image; links are shown themselves."""
-    with open_dataset(image, dataset) as opened:
+    with open_dataset(image, dataset, key) as opened:
         found = [
             (path, opened.filesystem.path(guest_path(path), follow=False))
             for path in map(guest_path_text, paths)

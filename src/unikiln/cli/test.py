@@ -12,6 +12,7 @@ import typer
 
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, QuietOption, open_dataset
 from unikiln.cli.flags import GroupedCommand, as_arguments, given, option, takes
+from unikiln.cli.keys import KEY_FLAG, KeyOption
 from unikiln.cli.output import print_json, printable
 from unikiln.cli.run import Engine
 from unikiln.cli.run_qemu import QemuFlags
@@ -57,6 +58,7 @@ def test(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Set a variable; may be repeated.")
     ] = None,
     dataset: DatasetOption = None,
+    key: KeyOption = None,
     *,
     qemu: QemuFlags,
 ) -> None:
@@ -69,11 +71,11 @@ def test(
 
     _refuse(engine)
     machine = _AARCH64 if engine is Engine.embedded else None
-    with open_dataset(image, dataset) as opened:
+    with open_dataset(image, dataset, key) as opened:
         wanted = programs(opened.filesystem.path, folder, match, machine)
     if not wanted:
         raise UsageError(f"{image}: no program in {folder} matches {match!r}", hint="--dir, --match")
-    shared = _shared_arguments(engine, timeout, memory, env or [], dataset)
+    shared = _shared_arguments(engine, timeout, memory, env or [], dataset, key or [])
     began = time.monotonic()
     show = _silent if json or quiet else _Lines(wanted)
     results = _all(run_all(wanted, _command(image, shared), jobs=jobs, timeout=timeout), show)
@@ -100,7 +102,7 @@ def _refuse(engine: Engine) -> None:
 
 
 def _shared_arguments(
-    engine: Engine, timeout: float, memory: str | None, env: list[str], dataset: str | None
+    engine: Engine, timeout: float, memory: str | None, env: list[str], dataset: str | None, key: list[str]
 ) -> list[str]:
     arguments = ["--engine", engine.value, "--timeout", str(timeout)]
     arguments += ["--memory", memory] if memory else []
@@ -108,6 +110,8 @@ def _shared_arguments(
         arguments += ["--env", each]
     if engine is Engine.qemu:
         return [*arguments, *as_arguments(QemuFlags), "--snapshot", "--verbose", "--power-off-on-abort"]
+    for each in key:
+        arguments += [KEY_FLAG, each]
     return [*arguments, *(["--dataset", dataset] if dataset else [])]
 
 

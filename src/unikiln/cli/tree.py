@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, guest_path, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.listing import record
 from unikiln.cli.output import name_text, print_json
 
@@ -19,10 +20,11 @@ def tree(
     image: ImageArgument,
     path: Annotated[str, typer.Argument(metavar="[PATH]", help="Directory in the image.")] = "/",
     dataset: DatasetOption = None,
+    key: KeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show an image's files as a tree."""
-    with open_dataset(image, dataset) as opened:
+    with open_dataset(image, dataset, key) as opened:
         top = opened.filesystem.path(guest_path(path))
         if json:
             print_json(_nested(opened.filesystem, top, guest_path(path)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from unikiln.base.size import format_size
 from unikiln.cli.bar import progress_bar
 from unikiln.cli.common import ImageArgument, JsonOption, OpenImage, QuietOption, opened_image
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.output import print_json, printable
 
 if TYPE_CHECKING:
@@ -21,32 +22,40 @@ _DAMAGED = 1
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What was found, and how much was looked at: blocks (of a ROFS or bootfs: files) and bytes."""
+    """What was found, and how much was looked at: blocks (of a ROFS or bootfs: files) and bytes.
+
+    ``locked`` are datasets of which the blocks were checked, but not what they say.
+    """
 
     findings: list[str]
     blocks: int
     bytes: int
     objects: int
+    locked: list[str] = field(default_factory=list)
 
 
-def verify(image: ImageArgument, quiet: QuietOption = False, json: JsonOption = False) -> None:
+def verify(
+    image: ImageArgument, key: KeyOption = None, quiet: QuietOption = False, json: JsonOption = False
+) -> None:
     """Check that an image is whole.
 
     Of a pool: read every copy of every block, check every checksum, and compare the space maps with what
-    is used. ROFS and bootfs have no checksums: what they say of themselves is compared.
+    is used; of encrypted datasets without a key, all that can be seen without. ROFS and bootfs have no
+    checksums: what they say of themselves is compared.
     Prints one line for each finding and exits with status 1 if there is any.
     """
     started = time.monotonic()
     with opened_image(image) as opened, progress_bar(f"verifying {image.name}", quiet=quiet) as progress:
         is_pool = opened.volume.kind == "zfs"
-        result = _pool(opened, progress) if is_pool else _plain(opened)
+        result = _pool(opened, key, progress) if is_pool else _plain(opened)
     seconds = time.monotonic() - started
     if json:
-        counts = {"blocks": result.blocks, "bytes": result.bytes, "objects": result.objects}
-        print_json({"image": str(image), **counts, "findings": result.findings, "seconds": seconds})
+        print_json({"image": str(image), **asdict(result), "seconds": seconds})
     else:
         for finding in result.findings:
             print(printable(finding))
+        if result.locked and not quiet:
+            print(f"without their keys: {printable(', '.join(result.locked))}")
         if not quiet and not result.findings:
             unit = "blocks" if is_pool else "files"
             print(f"{image}: whole; {result.blocks:,} {unit}, {format_size(result.bytes)}, {seconds:.2f} s")
@@ -54,12 +63,12 @@ def verify(image: ImageArgument, quiet: QuietOption = False, json: JsonOption = 
         raise typer.Exit(_DAMAGED)
 
 
-def _pool(opened: OpenImage, progress: Progress) -> _Result:
+def _pool(opened: OpenImage, key: list[str] | None, progress: Progress) -> _Result:
     from unikiln.zfs.verify import verify as check
 
-    with opened.pool() as pool:
+    with opened.pool(key) as pool:
         result = check(pool, progress)
-    return _Result(list(result), result.blocks, result.bytes, result.objects)
+    return _Result(list(result), result.blocks, result.bytes, result.objects, result.locked)
 
 
 def _plain(opened: OpenImage) -> _Result:

@@ -89,23 +89,23 @@ class Keystore:
             return self._opened[number]
 
     def _unwrap(self, key: CryptoKey, root: str, name: str) -> MasterKey:
-        kind = key.format.name.lower()
+        held = self._key_of(root, key, name)
         try:
-            return crypt.unwrap(key, self._wrapping_key(key, root, name))
+            return crypt.unwrap(key, self._wrapping_key(key, held))
         except UsageError as error:
             raise WrongKeyError(f"encryption root {root}: {error.message}", root=root) from error
         except AuthenticationError as error:
             raise WrongKeyError(
                 f"what was given for encryption root {root} is not its key",
-                hint=f"a key of format {kind} is needed",
+                hint=f"a {key.format.name.lower()} key is needed",
                 root=root,
             ) from error
 
-    def _wrapping_key(self, key: CryptoKey, root: str, name: str) -> bytes:
+    def _wrapping_key(self, key: CryptoKey, held: bytes) -> bytes:
         """Kept: of a passphrase it takes a tenth of a second and more."""
         kept = key.root, key.format, key.salt, key.iterations
         if kept not in self._wrapping:
-            self._wrapping[kept] = crypt.wrapping_key(self._key_of(root, key, name), key)
+            self._wrapping[kept] = crypt.wrapping_key(held, key)
         return self._wrapping[kept]
 
     def _key_of(self, root: str, key: CryptoKey, name: str) -> bytes:

@@ -27,6 +27,7 @@ class Verification:
     """What :func:`verify` found, one line each, and how much it looked at; iterates over the findings.
 
     ``blocks`` counts block pointers followed, ``bytes`` what was read and checked of all copies.
+    ``locked`` names the datasets whose keys were not given: their blocks were checked, not their files.
     """
 
     findings: list[str] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Verification:
     bytes: int = 0
     objects: int = 0
     unlisted: int = 0
+    locked: list[str] = field(default_factory=list)
 
     def report(self, finding: str) -> None:
         """Add a finding."""
@@ -63,7 +65,7 @@ def verify(pool: Pool, progress: Progress = QUIET) -> Verification:
         result.report(finding)
     try:
         _verify_blocks(pool, result, progress)
-        for finding in structure_findings(pool):
+        for finding in structure_findings(pool, result.locked):
             result.report(finding)
     except CorruptError as error:
         result.report(error.message)

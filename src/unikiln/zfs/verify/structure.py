@@ -6,7 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 
-from unikiln.errors import CorruptError
+from unikiln.errors import CorruptError, KeyMissingError
 from unikiln.zfs.attributes import Attributes, read_attributes
 from unikiln.zfs.filesystem import FileSystem
 from unikiln.zfs.format.dmu import NEWTYPE, ObjectType
@@ -36,8 +36,11 @@ def is_zap(kind: int) -> bool:
     return kind & 0x1F == _ZAP_BYTESWAP if kind & NEWTYPE else kind in _ZAPS
 
 
-def structure_findings(pool: Pool) -> Iterator[str]:
-    """One line for each thing in the meta object set, or in a file system, that does not fit the rest."""
+def structure_findings(pool: Pool, locked: list[str]) -> Iterator[str]:
+    """One line for each thing in the meta object set, or in a file system, that does not fit the rest.
+
+    Datasets whose keys were not given are added to ``locked``.
+    """
     yield from _zap_findings(pool.mos)
     for info in pool.datasets():
         objset = pool.dsl.object_set(info.object, info.name)
@@ -46,6 +49,8 @@ def structure_findings(pool: Pool) -> Iterator[str]:
                 yield from Structure(FileSystem(objset)).findings()
             else:
                 yield from _zap_findings(objset)
+        except KeyMissingError:
+            locked.append(info.name)
         except CorruptError as error:
             yield f"{info.name}: {error.message}"
 
