@@ -27,6 +27,8 @@ _SECOND = 1_000_000_000
 _MINOR_BITS = 20
 _MINOR_MASK = (1 << _MINOR_BITS) - 1
 _ID_MASK = (1 << 32) - 1
+_HAS_PROJECT = 1 << 47
+"""In ``z_pflags``: there is a project (``ZFS_PROJID``)."""
 
 
 @dataclass(slots=True)
@@ -34,7 +36,8 @@ class Attributes:
     """What ``stat`` tells and what ZFS keeps beside it.
 
     ``mode`` is a whole ``st_mode``; sizes in bytes, ``blocks`` in units of 512; ``rdev`` as ``os.makedev``
-    makes it; ``flags`` are ``z_pflags``; ``xattr_object`` the directory of extended attributes, or 0.
+    makes it; ``flags`` are ``z_pflags``; ``xattr_object`` the directory of extended attributes, or 0;
+    ``project`` the number of the project whose quota it counts for.
     """
 
     object: int
@@ -54,6 +57,7 @@ class Attributes:
     block_size: int
     blocks: int
     xattr_object: int = 0
+    project: int = 0
 
 
 class Layouts:
@@ -136,7 +140,7 @@ class Places:
 
 _BASIC = (
     "ZPL_MODE", "ZPL_UID", "ZPL_GID", "ZPL_SIZE", "ZPL_LINKS", "ZPL_RDEV", "ZPL_PARENT", "ZPL_GEN",
-    "ZPL_FLAGS", "ZPL_ATIME", "ZPL_MTIME", "ZPL_CTIME", "ZPL_CRTIME", "ZPL_XATTR",
+    "ZPL_FLAGS", "ZPL_ATIME", "ZPL_MTIME", "ZPL_CTIME", "ZPL_CRTIME", "ZPL_XATTR", "ZPL_PROJID",
 )  # fmt: skip
 _TIMES = ("ZPL_ATIME", "ZPL_MTIME", "ZPL_CTIME", "ZPL_CRTIME")
 _NEEDED = frozenset({"ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS"})
@@ -164,7 +168,9 @@ def _from_sa(obj: DmuObject, layouts: Layouts) -> Attributes:
     if places.misses & _NEEDED:
         return _from_values(obj, layouts)
     words = places.words(data)
-    mode, uid, gid, size, links, rdev, parent, gen, flags, atime, mtime, ctime, crtime, xattr = places.basic
+    (
+        mode, uid, gid, size, links, rdev, parent, gen, flags, atime, mtime, ctime, crtime, xattr, project,
+    ) = places.basic  # fmt: skip
     last = len(words) - 1
     return Attributes(
         obj.number, words[mode], words[uid] & _ID_MASK, words[gid] & _ID_MASK, words[size], words[links],
@@ -172,7 +178,8 @@ def _from_sa(obj: DmuObject, layouts: Layouts) -> Attributes:
         _time(words, atime, last), _time(words, mtime, last),
         _time(words, ctime, last), _time(words, crtime, last),
         obj.dnode.block_size, obj.dnode.used + 511 >> 9,
-        words[xattr] or (_late_xattr(obj, layouts) if obj.dnode.spill or "ZPL_XATTR" in places.late else 0),
+        words[xattr] or _late(obj, layouts, places, "ZPL_XATTR"),
+        words[project] or (_late(obj, layouts, places, "ZPL_PROJID") if words[flags] & _HAS_PROJECT else 0),
     )  # fmt: skip
 
 
@@ -184,10 +191,11 @@ def _nanoseconds(seconds: int, nanoseconds: int) -> int:
     return (seconds - (1 << 64) if seconds >> 63 else seconds) * _SECOND + nanoseconds
 
 
-def _late_xattr(obj: DmuObject, layouts: Layouts) -> int:
-    """The directory of extended attributes, when its number comes after attributes of variable size."""
-    value = attribute_values(obj, layouts).get("ZPL_XATTR", b"")
-    return int.from_bytes(value, "little")
+def _late(obj: DmuObject, layouts: Layouts, places: Places, name: str) -> int:
+    """A number that comes after attributes of variable size, or in the spill block; 0 if there is none."""
+    if not obj.dnode.spill and name not in places.late:
+        return 0
+    return int.from_bytes(attribute_values(obj, layouts).get(name, b""), "little")
 
 
 def _from_values(obj: DmuObject, layouts: Layouts) -> Attributes:
@@ -203,6 +211,7 @@ def _from_values(obj: DmuObject, layouts: Layouts) -> Attributes:
         number["ZPL_SIZE"], number["ZPL_LINKS"], host_device(number["ZPL_RDEV"]), number["ZPL_PARENT"],
         number["ZPL_GEN"], number["ZPL_FLAGS"], atime, mtime, ctime, crtime,
         obj.dnode.block_size, obj.dnode.used + 511 >> 9, number["ZPL_XATTR"],
+        number["ZPL_PROJID"],
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from unikiln.zfs.attributes import (
 )
 from unikiln.zfs.format import nvlist
 from unikiln.zfs.format.objset import ObjsetType
+from unikiln.zfs.normalization import NameRule
 from unikiln.zfs.objset import DmuObject, ObjectSet
 from unikiln.zfs.zap import Zap, read_zap
 
@@ -63,6 +64,11 @@ class FileSystem:
     def layouts(self) -> Layouts:
         """How attributes lie in their buffers here."""
         return Layouts(self.objset, self.master.get(b"SA_ATTRS", 0))
+
+    @cached_property
+    def name_rule(self) -> NameRule | None:
+        """How names are compared, if not byte by byte."""
+        return NameRule.of(self.master)
 
     @property
     def root(self) -> Inode:
@@ -131,6 +137,9 @@ class Inode:
             return b""
         if length > _READ_MAX:
             raise UsageError(f"{length} bytes in one read", hint="read large files in pieces")
+        return self._stored_bytes(offset, length)
+
+    def _stored_bytes(self, offset: int, length: int) -> bytes:
         return self.dmu.read(offset, length)
 
     def readlink(self) -> bytes:
@@ -148,11 +157,14 @@ class Inode:
         return self.dmu.read(0, size) if inline is None else inline[:size]
 
     def _zap(self) -> Zap:
+        self._require_directory()
+        return self._entries
+
+    def _require_directory(self) -> None:
         if not self.is_directory:
             raise NotADirectoryInPoolError(
                 f"object {self.object} of {self.filesystem.name} is not a directory"
             )
-        return self._entries
 
     @cached_property
     def _entries(self) -> Zap:
@@ -164,15 +176,32 @@ class Inode:
         :raises NotADirectoryInPoolError: not a directory
         """
         for name, value in self._zap().numbers():
-            yield DirectoryEntry(name, value & _OBJECT_MASK, value >> 60)
+            yield _entry(name, value)
 
     def lookup(self, name: bytes) -> Inode | None:
         """What is called ``name`` in a directory, if anything; a large directory is searched by hash.
 
         :raises NotADirectoryInPoolError: not a directory
         """
-        value = self._zap().get(name)
-        return None if value is None else self.filesystem.inode(value & _OBJECT_MASK)
+        found = self.find(name)
+        return None if found is None else self.filesystem.inode(found.object)
+
+    def find(self, name: bytes) -> DirectoryEntry | None:
+        """The entry that ``name`` leads to, under the name that it is stored with.
+
+        :raises NotADirectoryInPoolError: not a directory
+        """
+        zap, rule = self._zap(), self.filesystem.name_rule
+        if rule is not None:
+            return self._by_key.get(rule.key(name))
+        value = zap.get(name)
+        return None if value is None else _entry(name, value)
+
+    @cached_property
+    def _by_key(self) -> dict[str, DirectoryEntry]:
+        """Entries by what their names have in common with all that mean the same."""
+        rule = self.filesystem.name_rule
+        return {rule.key(entry.name): entry for entry in self.entries()} if rule is not None else {}
 
     def xattrs(self) -> dict[bytes, bytes]:
         """Extended attributes by full name, from the system attributes and from their directory."""
@@ -209,6 +238,10 @@ class Inode:
             end = at + step
         if end > start:
             yield start, min(end, size) - start
+
+
+def _entry(name: bytes, value: int) -> DirectoryEntry:
+    return DirectoryEntry(name, value & _OBJECT_MASK, value >> 60)
 
 
 def _unpacked(packed: bytes) -> dict[bytes, bytes]:

@@ -17,6 +17,7 @@ from unikiln.errors import CorruptError, EncryptionKeyError, PoolNotFoundError, 
 from unikiln.zfs import space
 from unikiln.zfs.alloc import slop
 from unikiln.zfs.arc import DEFAULT_LIMIT, Arc
+from unikiln.zfs.dataset import Dataset
 from unikiln.zfs.dsl import DatasetInfo, Datasets
 from unikiln.zfs.features import check_readable
 from unikiln.zfs.filesystem import FileSystem
@@ -46,12 +47,17 @@ def has_label(device: BlockDevice) -> bool:
 
 
 def open_pool(
-    devices: BlockDevice | Sequence[BlockDevice], *, key: Keys = None, cache: int = DEFAULT_LIMIT
+    devices: BlockDevice | Sequence[BlockDevice],
+    *,
+    key: Keys = None,
+    zil: bool = True,
+    cache: int = DEFAULT_LIMIT,
 ) -> Pool:
     """The pool on ``devices``; ``cache`` bytes of blocks are kept. The devices stay the caller's to close.
 
     ``key`` is for what is encrypted: the key itself (32 bytes, hex digits or a passphrase) or a function of
-    an encryption root's name that gives it, for all; or these by names of encryption roots.
+    an encryption root's name that gives it, for all; or these by names of encryption roots. Without ``zil``,
+    datasets are shown as they are on disk, without what their intent logs say.
 
     :raises PoolNotFoundError: no label, or no usable uberblock
     :raises UnsupportedError: a version or a feature that we cannot read
@@ -60,6 +66,7 @@ def open_pool(
     """
     given = list(devices) if isinstance(devices, Sequence) else [devices]
     pool = Pool([Member(device) for device in given], cache, key)
+    pool.zil = zil
     try:
         pool.load()
         if key is not None:
@@ -89,6 +96,9 @@ class Member:
 
 class Pool:
     """A pool opened for reading; a context manager. ``txg`` is that of its active uberblock."""
+
+    zil = True
+    """Whether what intent logs say is part of what is read."""
 
     def __init__(self, members: Sequence[Member], cache: int, key: Keys = None) -> None:
         self.members = members
@@ -210,6 +220,13 @@ class Pool:
         """Every file system, volume and snapshot: parents first, snapshots after what they are of."""
         return list(self.dsl.infos())
 
+    def dataset(self, name: str) -> Dataset:
+        """The dataset ``pool/name``, or the snapshot ``pool/name@snap``.
+
+        :raises PoolNotFoundError: there is no such dataset
+        """
+        return Dataset(self.dsl, name, self.dsl.find(name), self.txg if self.zil else None)
+
     def filesystem(self, name: str | None = None) -> FileSystem:
         """The file system (or snapshot) ``name``.
 
@@ -219,7 +236,7 @@ class Pool:
         """
         if name is None:
             name = self._likely()
-        return FileSystem(self.dsl.object_set(self.dsl.find(name), name))
+        return self.dataset(name).filesystem
 
     def _likely(self) -> str:
         names = [info.name for info in self.dsl.infos() if info.type == "filesystem"]

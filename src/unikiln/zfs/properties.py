@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from unikiln.base.size import format_size, parse_size
 from unikiln.errors import UsageError
+from unikiln.zfs.format.blkptr import Compression
 from unikiln.zfs.format.zap import Entry
 
 _ON_OFF = {0: "off", 1: "on"}
@@ -27,7 +28,12 @@ _WORDS: Mapping[str, Mapping[int, str]] = {
         _ON_OFF,
     ),
     "checksum": _CHECKSUMS,
-    "dedup": {**_CHECKSUMS, 257: "verify", 264: "sha256,verify", 267: "sha512,verify", 268: "skein,verify"},
+    "dedup": {
+        **_CHECKSUMS, 257: "verify", 264: "sha256,verify", 267: "sha512,verify", 268: "skein,verify",
+        269: "edonr,verify", 270: "blake3,verify",
+    },
+    "keyformat": {0: "none", 1: "raw", 2: "hex", 3: "passphrase"},
+    "volthreading": _ON_OFF,
     "compression": _COMPRESSIONS,
     "primarycache": _CACHES,
     "secondarycache": _CACHES,
@@ -52,6 +58,13 @@ _SIZES = frozenset(
     | {"special_small_blocks"}
 )
 _UNLIMITED = {"quota", "refquota", "reservation", "refreservation"}
+_COUNTED = ("filesystem_limit", "snapshot_limit")
+_ANY_NUMBER = (1 << 64) - 1
+_ALGORITHM = 0x7F
+"""Bits of a compression property; those above are the level."""
+_FAST = (*range(1, 11), *range(20, 101, 10), 500, 1000)
+_FAST_FROM = 103
+"""The number of ``zstd-fast-1`` (``enum zio_zstd_levels``)."""
 _RECEIVED = "$recvd"
 _UNKNOWN_THEN = "$iuv"
 """Holds the value itself when it was one that the pool's version did not know (``ZPROP_IUV_SUFFIX``)."""
@@ -83,10 +96,30 @@ def word_for(name: str, value: int) -> str:
     """What ``zfs get`` shows for the number ``value`` of property ``name``."""
     words = _WORDS.get(name)
     if words is not None:
-        return words.get(value, str(value))
+        return words.get(value) or (_zstd_level(value) if name == "compression" else str(value))
     if name in _UNLIMITED and value == 0:
         return "none"
     return format_size(value).removesuffix("B") if name in _SIZES else str(value)
+
+
+def _zstd_level(value: int) -> str:
+    """``zstd-7`` or ``zstd-fast-20`` for a compression with its level."""
+    level = value >> _ALGORITHM.bit_length()
+    if value & _ALGORITHM != Compression.ZSTD:
+        return str(value)
+    if level < _FAST_FROM:
+        return "zstd-fast" if level == _FAST_FROM - 1 else f"zstd-{level}"
+    return f"zstd-fast-{_FAST[level - _FAST_FROM]}" if level - _FAST_FROM < len(_FAST) else str(value)
+
+
+def exact_value(name: str, entry: Entry) -> str:
+    """What ``zfs get -p`` shows: words as they are, numbers to the last digit."""
+    if entry.width == 1:
+        return _value(name, entry)
+    value = entry.values[0] if entry.values else 0
+    if name in _COUNTED and value == _ANY_NUMBER:
+        return "none"
+    return word_for(name, value) if name in _WORDS else str(value)
 
 
 def number_for(name: str, word: str) -> int:
