@@ -70,9 +70,7 @@ def test_holes_and_new_data_show(pool: Pool) -> None:
     ranges = list(inode.data_ranges())
     assert ranges[-1][0] + ranges[-1][1] == inode.attributes.size
     assert inode.read(300_000, 100_000) == bytes(100_000)
-    assert all(
-        first + length < second for (first, length), (second, _) in zip(ranges, ranges[1:], strict=False)
-    )
+    assert all(first + length < second for (first, length), (second, _) in pairwise(ranges))
 
 
 def test_a_snapshot_has_no_log(pool: Pool) -> None:

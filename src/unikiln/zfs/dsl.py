@@ -63,7 +63,7 @@ class Datasets:
         self.mos = mos
         self.keys = Keystore(mos, self._names_by_number, key)
         self._root = root
-        self._pool_name = pool_name
+        self.pool_name = pool_name
         self._space = space
 
     def directories(self, *, hidden: bool = False) -> Iterator[Directory]:
@@ -72,7 +72,7 @@ class Datasets:
         :raises CorruptError: a directory is its own ancestor, or the tree is too deep
         """
         seen: set[int] = set()
-        stack = [(self._pool_name, self._root, self._space, 0)]
+        stack = [(self.pool_name, self._root, self._space, 0)]
         while stack:
             name, number, above, depth = stack.pop()
             if number in seen or depth > _MAX_DEPTH:
