@@ -10,12 +10,12 @@ from tests import judges
 from unikiln.base.device import FileDevice
 from unikiln.base.tree import Node, directory
 from unikiln.errors import HostError, ManifestError, NoSpaceError, UsageError
-from unikiln.image import find_pools, open_image, partitions
+from unikiln.image import open_image, partitions
 from unikiln.image.build import BuildOptions, BuildResult, build
 from unikiln.image.mbr import read_cmdline
+from unikiln.image.opening import only_volume, volumes
 from unikiln.image.reproducible import fixed_seed, newest, settle, source_date_epoch
 from unikiln.image.sources import SourceOptions
-from unikiln.zfs.pool import has_label
 
 MIB = 1 << 20
 
@@ -44,8 +44,8 @@ def test_disk_layout(source: Path) -> None:
     assert (entry.number, entry.type, entry.start) == (2, "83", 512)
     assert entry.start + entry.size == device.size == result.size
     assert entry.size == 64 * MIB
-    (found,) = find_pools(device, has_label)
-    assert found.partition == entry
+    (found,) = volumes(device)
+    assert (found.kind, found.partition) == ("zfs", entry)
     assert (result.files, result.bytes_in) == (2, 7000)
     assert result.bytes_out % 4096 == 0
     assert (source.parent / "disk.raw").stat().st_blocks * 512 < 4 * MIB
@@ -56,14 +56,14 @@ def test_command_line_moves_the_pool(source: Path) -> None:
     device = open_image(source.parent / "disk.qcow2")
     assert partitions(device)[0].start == MIB
     assert read_cmdline(device) == "--rootfs=zfs /bin/app"
-    assert find_pools(device, has_label)
+    assert list(volumes(device))
 
 
 def test_bare_pool(source: Path) -> None:
     result = make(source, "pool.zfs", layout="pool", size=100 * MIB)
     device = open_image(source.parent / "pool.zfs")
     assert device.size == result.size == 100 * MIB
-    assert find_pools(device, has_label)[0].partition is None
+    assert only_volume(device).partition is None
 
 
 def test_size_is_that_of_the_disk(source: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests import judges
 from unikiln.base.device import BlockDevice, MemoryDevice
-from unikiln.errors import ImageError, PoolNotFoundError, UsageError
+from unikiln.errors import ImageError, UsageError
 from unikiln.image import mbr
-from unikiln.image.partitions import find_pools, only_pool, partitions
+from unikiln.image.partitions import partitions
 
 MIB = 1 << 20
 
@@ -156,27 +156,3 @@ def test_any_bytes_are_read_without_harm(content: bytes) -> None:
     device = MemoryDevice(content[:510] + b"\x55\xaa" + content[512:])
     with contextlib.suppress(ImageError):
         partitions(device)
-
-
-def has_mark(device: BlockDevice) -> bool:
-    return device.size >= 4 and device.read_at(0, 4) == b"POOL"
-
-
-def test_where_pools_are() -> None:
-    bare = MemoryDevice(b"POOL" + bytes(1000))
-    assert only_pool(bare, has_mark).partition is None
-    device = gpt_disk((34, 99), (100, 199), (200, 299))
-    for sector in (100, 200):
-        device.write_at(sector * 512, b"POOL")
-    found = find_pools(device, has_mark)
-    assert [each.partition.number for each in found if each.partition] == [2, 3]
-    assert found[0].device.size == 100 * 512
-    with pytest.raises(PoolNotFoundError, match="in its 1 partitions"):
-        only_pool(gpt_disk((34, 99)), has_mark)
-
-
-def test_a_truncated_disk_still_shows_its_pool() -> None:
-    device = MemoryDevice(bytes(MIB))
-    mbr.write_disk(device, 512, 64 * MIB, None)
-    device.write_at(512, b"POOL")
-    assert only_pool(device, has_mark).device.size == MIB - 512
