@@ -33,7 +33,10 @@ def test_a_new_folder(tmp_path: Path) -> None:
 def test_an_empty_folder_keeps_its_mode(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
     dest.mkdir(0o711)
+    owner = 12 if os.geteuid() == 0 else os.geteuid()
+    os.chown(dest, owner, -1)
     deliver(WHOLE, dest)
+    assert dest.stat().st_uid == owner
     assert dest.stat().st_mode & 0o777 == 0o711
     assert names(dest) == ["d", "d/new", "old"]
 

@@ -51,23 +51,34 @@ def _is_fresh(folder: Path) -> bool:
     """Whether another folder can take its place."""
     if not os.path.lexists(folder):
         return True
-    return not folder.is_symlink() and not folder.is_mount() and not any(folder.iterdir())
+    replaceable = not folder.is_symlink() and not folder.is_mount() and os.access(folder.parent, os.W_OK)
+    return replaceable and not any(folder.iterdir())
 
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """A new folder that becomes ``folder`` if the block succeeds, and else is removed."""
-    umask = os.umask(0)
-    os.umask(umask)
-    mode = folder.stat().st_mode & 0o7777 if folder.exists() else 0o777 & ~umask
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        staging.chmod(mode)
+        _dress(staging, folder)
         yield staging
         os.rename(staging, folder)  # noqa: PTH104  pathlib's makes the same call
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _dress(staging: Path, folder: Path) -> None:
+    """Owner and mode of the ``folder`` that it replaces, or those of any new one."""
+    if folder.exists():
+        status = folder.stat()
+        if os.geteuid() == 0:
+            os.chown(staging, status.st_uid, status.st_gid)
+        staging.chmod(status.st_mode & 0o7777)
+    else:
+        umask = os.umask(0)
+        os.umask(umask)
+        staging.chmod(0o777 & ~umask)
 
 
 def _expand(
