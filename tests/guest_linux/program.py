@@ -28,13 +28,13 @@ SMALL = Area(0x1000_0000, 256, written=64, read=32)
 HUGE = Area(0x2000_0000, 1024, written=1024)
 """Two huge pages, if Linux has them to give."""
 GROWING = Area(0x4000_0000, 1 << 14, written=1 << 14, shared=True)
-"""A page more every few milliseconds, for minutes; shared memory gets no huge pages."""
+"""A page more every few hundredths of a second, for minutes; shared memory gets no huge pages."""
 
 
 def aarch64() -> bytes:
     """Map and touch the areas, then spin; the last one slowly."""
     code = [instruction for area in (SMALL, HUGE) for instruction in _map_and_touch(area, delay=0)]
-    return make_elf(words(*code, *_map_and_touch(GROWING, delay=0x10_0000), 0x14000000))
+    return make_elf(words(*code, *_map_and_touch(GROWING, delay=0x80_0000), 0x14000000))
 
 
 def _map_and_touch(area: Area, delay: int) -> list[int]:

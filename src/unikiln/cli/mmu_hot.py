@@ -123,6 +123,8 @@ def _summary(sampler: Sampler, pauses: list[float]) -> str:
     if not any(pauses):
         return counted
     longest, seconds = max(pauses) * 1000, sampler.samples[-1].seconds
+    if len(pauses) == 1:
+        return f"{counted}; the guest was stopped for {longest:.1f} ms"
     stops = f"stopped the guest for at most {longest:.1f} ms each"
     return f"{counted}; {len(pauses)} samples in {seconds:.1f} s {stops}"
 
