@@ -186,3 +186,16 @@ def test_hostile_records_never_crash(data: bytes, place: int, kind: int) -> None
             filesystem.inode(number).attributes  # noqa: B018
     except UnikilnError:
         pass
+
+
+def test_a_small_file_that_names_very_many_folders() -> None:
+    names = (b"/%x" % number + b"/a" * 45 + b"/" for number in range(6_000))
+    image = b"".join(record(0, 0, 0, name) for name in names) + bytes(128)
+    with pytest.raises(ImageError, match="more than 262144 files"):
+        opened(image)
+
+
+def test_too_many_files(tmp_path: Path) -> None:
+    node = file(tmp_path, "x", b"")
+    with empty_device(tmp_path / "image") as device, pytest.raises(ImageError, match="100001 files"):
+        write(device, [(b"/x", node)] * 100_001)

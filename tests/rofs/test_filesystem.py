@@ -84,8 +84,8 @@ def test_wrong_kinds(image: bytearray) -> None:
         (4, 2, "truncated"),
         (4, 1 << 55, "structures of"),
         (5, 1 << 63, "cannot hold"),
-        (5, 7, "cut short|symbolic link|inode"),
-        (6, 40, "cut short"),
+        (5, 7, "make no sense|symbolic link|inode"),
+        (6, 40, "make no sense"),
         (7, 1 << 40, "cannot hold"),
         (7, 0, "no inode 1"),
     ],
@@ -166,3 +166,13 @@ def test_one_wrong_byte_never_crashes(
                 visit.inode.read(0, 1 << 20)
     except UnikilnError:
         pass
+
+
+def test_names_and_links_of_no_bytes_end_the_reading_at_once(image: bytearray) -> None:
+    image[STRUCTURES + 8 : STRUCTURES + 10] = bytes(2)
+    with pytest.raises(ImageError, match="make no sense, at byte 0"):
+        opened(image)
+    zeros = MemoryDevice(image[:512] + bytes(64 << 20))
+    zeros.write_at(24, struct.pack("<3Q", 1, 1 << 17, 1 << 21))
+    with pytest.raises(ImageError, match="make no sense, at byte 0"):
+        FileSystem(zeros)

@@ -17,6 +17,8 @@ _BLOCK = 512
 _RECORDS_AT_ONCE = 512
 _LINKS_MAX = 40
 _TARGET_MAX = 1 << 12
+_MOST_INODES = 1 << 18
+"""A small file can name very many folders: more than these are no kernel's."""
 
 
 class FileSystem:
@@ -67,6 +69,8 @@ class FileSystem:
         return lookup.find(self.root, path, self.name, follow=follow)
 
     def _new(self, kind: int, offset: int = 0, size: int = 0) -> Inode:
+        if len(self._inodes) >= _MOST_INODES:
+            raise ImageError(f"{self.name}: more than {_MOST_INODES} files and folders in the bootfs")
         made = Inode(self, len(self._inodes) + 1, kind, offset, size)
         self._inodes.append(made)
         return made

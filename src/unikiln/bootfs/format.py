@@ -20,6 +20,8 @@ RECORD = 128
 """Bytes of a record."""
 LONGEST_NAME = 110
 """Bytes of the longest path, without its NUL."""
+MOST_RECORDS = 100_000
+"""More files than a kernel would have in it."""
 OTHER, SYMLINK = 0, 1
 END = bytes(RECORD)
 """What follows the last record."""

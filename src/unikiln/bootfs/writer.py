@@ -39,10 +39,12 @@ def write(device: BlockDevice, named: Iterable[tuple[bytes, Node]], progress: Pr
     """Write the files, each at its path, to ``device``, which reads as zeros and grows.
 
     :param named: as :func:`files` gives it, or in whatever order the records are to have
-    :raises ImageError: something that a bootfs cannot hold, by name
+    :raises ImageError: something that a bootfs cannot hold, by name; too many files
     :raises HostError: a source cannot be read, or the device cannot be written
     """
     given = list(named)
+    if len(given) > disk.MOST_RECORDS:
+        raise ImageError(f"{len(given)} files are too many for a bootfs", hint="use --fs rofs")
     at = (len(given) + 1) * disk.RECORD
     records = []
     for path, node in given:

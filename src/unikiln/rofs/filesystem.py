@@ -16,8 +16,6 @@ from unikiln.rofs import format as disk
 
 _ROOT = 1
 _PERMISSIONS = 0o555
-_MOST_STRUCTURES = 256 << 20
-"""Bytes, some millions of files: more is no image, but a superblock that lies."""
 _KINDS = frozenset({disk.DIRECTORY, disk.FILE, disk.SYMLINK})
 
 
@@ -32,7 +30,7 @@ class FileSystem:
         self.name = device.name
         self.superblock = disk.decode_superblock(device.read_at(0, min(disk.BLOCK, device.size)), device.name)
         start, size = self.superblock.first_block * disk.BLOCK, self.superblock.blocks * disk.BLOCK
-        if size > _MOST_STRUCTURES:
+        if size > disk.MOST_STRUCTURES:
             raise ImageError(f"{device.name}: ROFS structures of {size} bytes")
         if start + size > device.size:
             raise ImageError(

@@ -28,6 +28,8 @@ DIRECTORY, FILE, SYMLINK = 0x4000, 0x8000, 0xA000
 """All that an inode's mode tells: there are no permissions in it."""
 LONGEST = 0xFFFF
 """Bytes of the longest name or target: their length is a u16."""
+MOST_STRUCTURES = 64 << 20
+"""Bytes of structures, a million files: more is no image, but a superblock that lies."""
 
 _SUPERBLOCK = struct.Struct("<8Q")
 _ENTRY = struct.Struct("<QH")
@@ -110,7 +112,7 @@ def encode_structures(tables: Structures) -> Iterator[bytes]:
 def decode_structures(data: bytes, block: Superblock, name: str) -> Structures:
     """The tables in ``data``, the blocks that the superblock tells of.
 
-    :raises ImageError: they end before they are complete
+    :raises ImageError: they end before they are complete, or have a name or a link of no bytes
     """
     least = block.entries * _ENTRY.size + block.symlinks * _SYMLINK.size + block.inodes * _INODE.size
     if least > len(data):
@@ -119,16 +121,22 @@ def decode_structures(data: bytes, block: Superblock, name: str) -> Structures:
     try:
         for _ in range(block.entries):
             number, length = _ENTRY.unpack_from(data, at)
-            entries.append(Entry(number, _taken(data, at + _ENTRY.size, length)))
+            entries.append(Entry(number, _text(data, at + _ENTRY.size, length)))
             at += _ENTRY.size + length
         for _ in range(block.symlinks):
             (length,) = _SYMLINK.unpack_from(data, at)
-            symlinks.append(_taken(data, at + _SYMLINK.size, length))
+            symlinks.append(_text(data, at + _SYMLINK.size, length))
             at += _SYMLINK.size + length
         table = _taken(data, at, block.inodes * _INODE.size)
     except struct.error as error:
-        raise ImageError(f"{name}: its ROFS structures are cut short at byte {at}") from error
+        raise ImageError(f"{name}: its ROFS structures end, or make no sense, at byte {at}") from error
     return Structures(entries, symlinks, [Inode(*fields) for fields in _INODE.iter_unpack(table)])
+
+
+def _text(data: bytes, at: int, length: int) -> bytes:
+    if not length:
+        raise struct.error("a name of no bytes")
+    return _taken(data, at, length)
 
 
 def _taken(data: bytes, at: int, length: int) -> bytes:

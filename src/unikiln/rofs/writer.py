@@ -123,6 +123,8 @@ class _Writer:
         for piece in _pieces(disk.encode_structures(self._tables)):
             self._device.write_at(end, piece)
             end += len(piece)
+        if end - start > disk.MOST_STRUCTURES:
+            raise ImageError(f"{len(self._tables.inodes)} files are too many for ROFS", hint="use --fs zfs")
         size = end + disk.BLOCK - end % disk.BLOCK
         self._device.write_at(end, bytes(size - end))
         counts = (len(table) for table in self._tables)
