@@ -65,7 +65,7 @@ def test_registers_of_x86_64_by_name(tmp_path: Path) -> None:
 def test_physical_memory(tmp_path: Path) -> None:
     with stub(ARM, tmp_path, *VIRT, *LOADED) as remote:
         remote.physical(True)
-        assert remote.read(RAM + 4096, 8) == WORD.to_bytes(8, "little")
+        assert remote.read_many([Piece(RAM + 4096, 8)]) == [WORD.to_bytes(8, "little")]
         size = remote.largest_read
         assert size == 2048
         pieces = [Piece(RAM + 2048 * index, size) for index in range(200)]
@@ -73,7 +73,7 @@ def test_physical_memory(tmp_path: Path) -> None:
         assert len(content) == 200 * 2048
         assert content[4096:4104] == WORD.to_bytes(8, "little")
         with pytest.raises(GuestGoneError, match="does not give memory at 0x42000000"):
-            remote.read(RAM, size + 1)
+            remote.read_many([Piece(RAM, size + 1)])
         remote.physical(False)
 
 
@@ -102,7 +102,7 @@ def test_a_reply_that_an_interrupt_left_is_not_taken_for_the_next(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(remote, "_receive_some", interrupt)
             remote.read_many(pieces)
-        assert remote.read(RAM + 4096, 8) == WORD.to_bytes(8, "little")
+        assert remote.read_many([Piece(RAM + 4096, 8)]) == [WORD.to_bytes(8, "little")]
 
 
 @pytest.mark.judge(ARM)

@@ -132,13 +132,6 @@ class GdbRemote:
         if self.request(b"Qqemu.PhyMemMode:%d" % on) != b"OK":
             raise GuestGoneError(f"{self.name}: this gdbstub reads no physical memory", hint="QEMU 4.1 can")
 
-    def read(self, address: int, length: int) -> bytes:
-        """``length`` bytes of memory at ``address``.
-
-        :raises GuestGoneError: there is none
-        """
-        return self.read_many([Piece(address, length)])[0]
-
     def read_many(self, pieces: Sequence[Piece]) -> list[bytes]:
         """Pieces of memory, at most :attr:`largest_read` bytes each.
 
