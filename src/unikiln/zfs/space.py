@@ -117,7 +117,7 @@ def usage(mos: ObjectSet, vdev: TopVdev, logs: list[LogRuns]) -> SpaceUsage:
     findings: list[str] = []
     unflushed = _unflushed_txgs(mos, vdev)
     for index, number in enumerate(_metaslab_objects(mos, vdev)):
-        start = index << vdev.metaslab_shift
+        start = vdev.metaslab_start(index)
         if number:
             found.append(_own_runs(mos, vdev, number, start, findings))
         since = unflushed[index] if index < len(unflushed) else 0

@@ -34,6 +34,7 @@ class Walk:
         self.reader = pool.reader
         self.report = report
         self.objects = 0
+        self._deflate = bool(pool.directory.get(b"deflate"))
 
     def everything(self) -> Iterator[BlockPointer]:
         """The blocks of the meta object set, then of every dataset and snapshot.
@@ -119,7 +120,7 @@ class Walk:
                 if pointer.birth <= since:
                     complete = False
                     continue
-                used += pointer.asize
+                used += self._counted(pointer)
                 yield pointer
                 if level:
                     stack += self._below(pointer, level)
@@ -128,6 +129,12 @@ class Walk:
                 self.report(f"{name}: object {number}: {error.message}")
         if complete and used != dn.used:
             self.report(f"{name}: object {number} says it uses {dn.used} bytes, its blocks take {used}")
+
+    def _counted(self, pointer: BlockPointer) -> int:
+        """Bytes that a block counts as in what is used (``bp_get_dsize``)."""
+        if not self._deflate:
+            return pointer.asize
+        return sum(self.reader.locator.top(dva).deflated(dva.asize) for dva in pointer.dvas)
 
     def _below(self, pointer: BlockPointer, level: int) -> list[tuple[bytes, int]]:
         """(packed pointer, level) of what is not a hole in an indirect block."""

@@ -6,50 +6,35 @@ bad, decompress (module/zfs/zio.c). Verified data is kept in the ARC.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy as shallow_copy
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Self
 
-from unikiln.errors import AuthenticationError, ChecksumError, CorruptError, KeyMissingError, UnsupportedError
+from unikiln.errors import AuthenticationError, CorruptError, KeyMissingError, UnsupportedError
 from unikiln.zfs.arc import Arc
-from unikiln.zfs.codec import checksum, compression, crypt_auth, crypt_block
+from unikiln.zfs.codec import compression, crypt_auth, crypt_block
 from unikiln.zfs.codec.crypt import MasterKey
-from unikiln.zfs.format import blkptr
 from unikiln.zfs.format.blkptr import BlockPointer, Compression, Dva
 from unikiln.zfs.format.dmu import ObjectType
-from unikiln.zfs.format.label import MAGIC as TRAILER_MAGIC
-from unikiln.zfs.vdev.leaf import Leaf
+from unikiln.zfs.locate import Copy, Locator
 from unikiln.zfs.vdev.top import TopVdev
 
 BLOCK_MAX = 16 << 20
 """Largest block there can be (``SPA_MAXBLOCKSIZE``)."""
-GANG_HEADER = 512
-_GANG_CHILDREN = 3
-_GANG_DEPTH = 8
 _JOIN_MAX = 1 << 20
 """Neighbours are read together up to this many bytes."""
 _THREADS = 4
 _FEW = 3
 """So few blocks are read without the help of threads."""
-_ZILOG_TRAILER = 40
-
-
-class Copy(NamedTuple):
-    """One place that holds all of a block; ``dva`` is the address it stands for."""
-
-    leaf: Leaf
-    offset: int
-    dva: Dva
 
 
 class Reader:
     """Reads blocks of a pool from its top-level vdevs, through its cache; thread-safe."""
 
     def __init__(self, vdevs: Mapping[int, TopVdev], arc: Arc) -> None:
-        self.vdevs = vdevs
+        self.locator = Locator(vdevs)
         self.arc = arc
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="zio")
         """For reads of many blocks: checksums, decompression and reads release the GIL."""
@@ -83,7 +68,8 @@ class Reader:
         key = self._cache_key(pointer)
         data = self.arc.get(key)
         if data is None or len(data) != pointer.lsize:
-            data = self.decode(pointer, self._read_any(pointer))
+            check(pointer)
+            data = self.decode(pointer, self.locator.find(pointer))
             self.arc.put(key, data)
         return data
 
@@ -115,20 +101,20 @@ class Reader:
         return [self._from_run(pointer, raw, start) for _, pointer in run]
 
     def _first_copy(self, dva: Dva, length: int) -> bytes:
-        """What the first copy holds, or nothing if it cannot be read."""
-        for leaf, offset in self._top(dva).copies(dva.offset, length):
-            try:
-                return leaf.read(offset, length)
-            except CorruptError:
-                break
-        return b""
+        """What the first copy holds, or nothing if it cannot be read, or is not in one piece."""
+        vdev = self.locator.top(dva).vdev
+        attempt = next(vdev.attempts(dva.offset, length, 0), None) if vdev.is_plain else None
+        try:
+            return attempt.read() if attempt is not None else b""
+        except CorruptError:
+            return b""
 
     def _from_run(self, pointer: BlockPointer, raw: bytes, start: int) -> bytes:
         at = pointer.dvas[0].offset - start
         piece = raw[at : at + pointer.psize]
         check(pointer)
-        if len(piece) != pointer.psize or not is_good(pointer, piece):
-            piece = self._read_any(pointer)
+        if len(piece) != pointer.psize or not self.locator.is_good(pointer, piece):
+            piece = self.locator.find(pointer)
         data = self.decode(pointer, piece)
         self.arc.put(self._cache_key(pointer), data)
         return data
@@ -165,77 +151,13 @@ class Reader:
             raise KeyMissingError(f"block {pointer.describe()} is encrypted")
         return data
 
-    def _read_any(self, pointer: BlockPointer) -> bytes:
-        """The ``psize`` bytes on disk, from the first copy that is good."""
-        check(pointer)
-        problem: CorruptError | None = None
-        for copy in self.copies(pointer):
-            try:
-                data = self.read_copy(pointer, copy)
-            except CorruptError as error:
-                problem = error
-                continue
-            if is_good(pointer, data):
-                return data
-        raise ChecksumError(
-            f"block {pointer.describe()}: no copy of {len(pointer.dvas)} has its checksum",
-            hint=_reason(problem),
-        )
-
-    def _top(self, dva: Dva) -> TopVdev:
-        top = self.vdevs.get(dva.vdev)
-        if top is None:
-            raise CorruptError(f"a block lies on vdev {dva.vdev}, which is not there")
-        return top
-
     def copies(self, pointer: BlockPointer) -> Iterator[Copy]:
-        """Every place that holds the block: each DVA, on each side of a mirror."""
-        for dva in pointer.dvas:
-            for leaf, offset in self._top(dva).copies(dva.offset, pointer.psize):
-                yield Copy(leaf, offset, dva)
+        """See :meth:`Locator.copies`."""
+        return self.locator.copies(pointer)
 
-    def read_copy(self, pointer: BlockPointer, copy: Copy, depth: int = 0) -> bytes:
-        """The ``psize`` bytes of one copy, not yet verified (but a gang's members are).
-
-        :raises CorruptError: it cannot be read
-        """
-        if not copy.dva.gang:
-            return copy.leaf.read(copy.offset, pointer.psize)
-        if depth > _GANG_DEPTH:
-            raise CorruptError(f"block {pointer.describe()}: gangs nested too deep")
-        pieces = [self._read_member(member, depth + 1) for member in self.gang_members(pointer, copy)]
-        data = b"".join(pieces)
-        if len(data) < pointer.psize:
-            raise CorruptError(
-                f"block {pointer.describe()}: its gang has {len(data)} of {pointer.psize} bytes"
-            )
-        return data[: pointer.psize]
-
-    def gang_members(self, pointer: BlockPointer, copy: Copy) -> list[BlockPointer]:
-        """The block pointers in the header of a gang (``zio_gbh_phys_t``).
-
-        :raises CorruptError: the header is damaged
-        """
-        header = copy.leaf.read(copy.offset, GANG_HEADER)
-        birth = pointer.physical_birth or pointer.birth
-        first = pointer.dvas[0]
-        body, magic = header[:-32], header[-40:-32]
-        seed = struct.pack("<4Q", first.vdev, first.offset, birth, 0)
-        stated = struct.unpack("<4Q", header[-32:])
-        if magic != struct.pack("<Q", TRAILER_MAGIC) or checksum.sha256(body + seed) != stated:
-            raise CorruptError(
-                f"block {pointer.describe()}: the gang header at {copy.dva} fails its checksum"
-            )
-        members = [blkptr.unpack(header, blkptr.SIZE * i) for i in range(_GANG_CHILDREN)]
-        return [member for member in members if not member.is_hole]
-
-    def _read_member(self, member: BlockPointer, depth: int) -> bytes:
-        check(member)
-        for copy in self.copies(member):
-            data = self.read_copy(member, copy, depth)
-            if is_good(member, data):
-                return data
-        raise CorruptError(f"gang member {member.describe()} has no good copy")
+    def read_copy(self, pointer: BlockPointer, copy: Copy) -> bytes:
+        """See :meth:`Locator.read_copy`."""
+        return self.locator.read_copy(pointer, copy)
 
 
 def _runs(missing: Sequence[tuple[int, BlockPointer]]) -> Iterator[list[tuple[int, BlockPointer]]]:
@@ -274,17 +196,6 @@ def check(pointer: BlockPointer) -> None:
         raise CorruptError(f"block {pointer.describe()}: uncompressed, yet its sizes differ")
 
 
-def is_good(pointer: BlockPointer, data: bytes) -> bool:
-    """Whether ``data``, as it is on disk, has the checksum in its pointer."""
-    kind = pointer.checksum_type
-    if not checksum.is_verifiable(kind):
-        return True
-    words = checksum.checksum(kind, data)
-    if pointer.encrypted and pointer.type != ObjectType.OBJSET:
-        return crypt_block.truncated(kind, words) == pointer.checksum[:2]
-    return words == pointer.checksum
-
-
 def decode(pointer: BlockPointer, data: bytes) -> bytes:
     """The ``lsize`` bytes that were made into ``data``."""
     try:
@@ -300,7 +211,3 @@ def _without_device(pointer: BlockPointer) -> bytes:
         return bytes(pointer.lsize)
     check(pointer)
     return decode(pointer, pointer.payload)
-
-
-def _reason(problem: CorruptError | None) -> str | None:
-    return None if problem is None else problem.message

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import contextlib
+import struct
+import tracemalloc
 import zlib
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unikiln.errors import CorruptError, UnsupportedError
 from unikiln.zfs.codec import compression
+from unikiln.zfs.codec import lzjb as lzjb_module
+from unikiln.zfs.codec.kernel import Kernel
 from unikiln.zfs.format.blkptr import Compression
 
 contents = st.binary(min_size=1, max_size=2000) | st.binary(min_size=1, max_size=9).map(lambda b: b * 300)
-KINDS = [Compression.LZJB, Compression.ZLE, Compression.LZ4, Compression.GZIP_6]
+KINDS = [Compression.LZJB, Compression.ZLE, Compression.LZ4, Compression.GZIP_6, Compression.ZSTD]
 
 
 def zle(data: bytes) -> bytes:
@@ -112,6 +117,64 @@ def test_a_short_gzip_stream_is_corrupt() -> None:
         compression.decompress(Compression.GZIP_6, zlib.compress(b"abcd"), 512)
 
 
-def test_zstd_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedError, match="ZSTD"):
-        compression.decompress(Compression.ZSTD, b"", 512)
+def zstd(data: bytes, level: int = 3, *, content_size: bool = True) -> bytes:
+    """As a pool has it: length, version and level, and a frame whose first four bytes are cut off."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, write_content_size=content_size)
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    return struct.pack(">2I", len(frame) - 4, 10405 << 8 | level & 0xFF) + frame[4:]
+
+
+@given(contents, st.integers(-7, 19))
+def test_zstd(data: bytes, level: int) -> None:
+    assert compression.decompress(Compression.ZSTD, zstd(data, level) + bytes(5), len(data)) == data
+    assert compression.decompress(Compression.ZSTD, zstd(data, level, content_size=False), len(data)) == data
+
+
+def test_zstd_that_claims_more_is_refused_before_it_is_made() -> None:
+    bomb, unsized = zstd(bytes(1 << 26)), zstd(bytes(1 << 26), content_size=False)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptError, match="67108864 bytes, not 4096"):
+            compression.decompress(Compression.ZSTD, bomb, 4096)
+        with pytest.raises(CorruptError):
+            compression.decompress(Compression.ZSTD, unsized, 4096)
+        with pytest.raises(CorruptError, match="4 bytes, not 512"):
+            compression.decompress(Compression.ZSTD, zstd(b"abcd"), 512)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_cut_zstd_block_is_refused() -> None:
+    with pytest.raises(CorruptError, match="claims"):
+        compression.decompress(Compression.ZSTD, zstd(b"abcd" * 100)[:-1], 400)
+
+
+def test_empty_is_zeros() -> None:
+    assert compression.decompress(Compression.EMPTY, b"", 700) == bytes(700)
+
+
+def test_an_unknown_compression_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="77"):
+        compression.decompress(77, b"", 512)
+
+
+@given(contents.map(lambda data: data[:600]), st.binary(max_size=40))
+def test_compiled_lzjb_gives_what_the_plain_one_gives(data: bytes, noise: bytes) -> None:
+    pytest.importorskip("numba")
+    for packed in (lzjb(data), lzjb(data)[:-1], noise):
+        results = []
+        for kernel in (PLAIN, QUICK):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(lzjb_module, "_KERNEL", kernel)
+                try:
+                    results.append(lzjb_module.decompress(packed, len(data)))
+                except CorruptError as error:
+                    results.append(str(error).encode())
+        assert results[0] == results[1]
+
+
+PLAIN = Kernel(lzjb_module._expand, "BBi")
+QUICK = Kernel(lzjb_module._expand, "BBi")
+QUICK._spent = 1e9

@@ -16,7 +16,8 @@ from unikiln.zfs.format.blkptr import Checksum
 Words4 = tuple[int, int, int, int]
 Data = bytes | bytearray | memoryview
 
-_MASK = (1 << 64) - 1
+SALT_SIZE = 32
+"""Bytes of a pool's salt (``zio_cksum_salt_t``)."""
 
 
 @lru_cache(maxsize=64)
@@ -31,75 +32,105 @@ def _weights(count: int) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(np.array(rows)[:, ::-1])
 
 
-def fletcher_4(data: Data) -> Words4:
-    """Four sums, each of the one before it, over little-endian 32-bit words.
+def fletcher_4(data: Data, order: str = "<") -> Words4:
+    """Four sums, each of the one before it, over 32-bit words of a byte order.
 
     The sums are linear in the words, so they are four inner products: NumPy computes them
     without the GIL, as fast as a sequential loop in C would.
     """
-    words = np.frombuffer(data, dtype="<u4").astype(np.uint64)
+    words = np.frombuffer(data, dtype=f"{order}u4").astype(np.uint64)
     a, b, c, d = np.einsum("ji,i->j", _weights(len(words)), words).tolist()
     return a, b, c, d
 
 
-def fletcher_2(data: Data) -> Words4:
-    """Two interleaved pairs of sums over little-endian 64-bit words."""
-    words = np.frombuffer(data, dtype="<u8").reshape(-1, 2)
+def fletcher_2(data: Data, order: str = "<") -> Words4:
+    """Two interleaved pairs of sums over 64-bit words of a byte order."""
+    words = np.frombuffer(data, dtype=f"{order}u8").reshape(-1, 2).astype(np.uint64)
     first = words.sum(axis=0, dtype=np.uint64)
     weights = np.arange(len(words), 0, -1, dtype=np.uint64)
     second = np.einsum("ij,i->j", words, weights)
     return int(first[0]), int(first[1]), int(second[0]), int(second[1])
 
 
-def _big_endian(digest: bytes) -> Words4:
-    a, b, c, d = struct.unpack(">4Q", digest)
-    return a, b, c, d
-
-
-def _little_endian(digest: bytes) -> Words4:
-    a, b, c, d = struct.unpack("<4Q", digest)
+def words_of(digest: bytes, order: str = "<") -> Words4:
+    """The first 32 bytes of a digest as four words."""
+    a, b, c, d = struct.unpack_from(f"{order}4Q", digest)
     return a, b, c, d
 
 
 def sha256(data: Data) -> Words4:
-    """SHA-256, its digest as big-endian words."""
-    return _big_endian(hashlib.sha256(data).digest())
+    """SHA-256, its digest as big-endian words whatever wrote it."""
+    return words_of(hashlib.sha256(data).digest(), ">")
 
 
-def sha512_256(data: Data) -> Words4:
-    """SHA-512/256, as words of the host's order (little-endian)."""
-    return _little_endian(hashlib.new("sha512_256", data).digest())
+def sha512_256(data: Data) -> bytes:
+    """SHA-512/256: of SHA-512's kind, with other first words, and cut to 256 bits."""
+    try:
+        return hashlib.new("sha512_256", data).digest()
+    except ValueError as error:
+        raise UnsupportedError(
+            "this Python's OpenSSL has no SHA-512/256", hint="install a Python with OpenSSL 1.1.1 or later"
+        ) from error
 
 
-def none(data: Data) -> Words4:
-    """No checksum: any data will do."""
-    return 0, 0, 0, 0
+def _blake3(data: Data, salt: bytes) -> bytes:
+    from blake3 import blake3
+
+    return blake3(data, key=salt).digest()
 
 
-_TABLE: dict[int, Callable[[Data], Words4]] = {
-    Checksum.OFF: none,
-    Checksum.NOPARITY: none,
-    Checksum.LABEL: sha256,
-    Checksum.GANG_HEADER: sha256,
+def _skein(data: Data, salt: bytes) -> bytes:
+    from unikiln.zfs.codec import skein
+
+    return skein.digest(bytes(data), salt)
+
+
+def _edonr(data: Data, salt: bytes) -> bytes:
+    from unikiln.zfs.codec import edonr
+
+    return edonr.digest(bytes(data), salt)
+
+
+_NONE = frozenset({Checksum.OFF, Checksum.NOPARITY})
+_FLETCHER: dict[int, Callable[[Data, str], Words4]] = {
+    Checksum.ZILOG: fletcher_2,
     Checksum.FLETCHER_2: fletcher_2,
     Checksum.FLETCHER_4: fletcher_4,
-    Checksum.SHA256: sha256,
-    Checksum.SHA512: sha512_256,
+    Checksum.ZILOG2: fletcher_4,
 }
+_SHA256 = frozenset({Checksum.LABEL, Checksum.GANG_HEADER, Checksum.SHA256})
+_SALTED: dict[int, Callable[[Data, bytes], bytes]] = {
+    Checksum.SKEIN: _skein,
+    Checksum.EDONR: _edonr,
+    Checksum.BLAKE3: _blake3,
+}
+DEDUPABLE = frozenset({Checksum.SHA256, Checksum.SHA512, Checksum.SKEIN, Checksum.BLAKE3})
+"""Those strong enough to tell blocks apart; any part of them serves as well as the whole."""
 
 
-def checksum(kind: int, data: Data) -> Words4:
+def checksum(kind: int, data: Data, salt: bytes = b"", order: str = "<") -> Words4:
     """The checksum of ``data``, by its number in a block pointer.
 
-    :raises UnsupportedError: a checksum we do not compute
+    ``salt`` is the pool's 32 bytes, which some are keyed with; ``order`` is the byte order of whoever wrote
+    the block, ``<`` or ``>``.
+
+    :raises UnsupportedError: a checksum that we do not know, or that is keyed in a pool without a salt
     """
-    function = _TABLE.get(kind)
-    if function is None:
-        name = Checksum(kind).name if kind in Checksum.__members__.values() else str(kind)
-        raise UnsupportedError(f"blocks with checksum {name} cannot be verified yet")
-    return function(data)
+    if kind in _NONE:
+        return 0, 0, 0, 0
+    if kind in _FLETCHER:
+        return _FLETCHER[kind](data, order)
+    if kind in _SHA256:
+        return sha256(data)
+    if kind == Checksum.SHA512:
+        return words_of(sha512_256(data), order)
+    if kind not in _SALTED:
+        raise UnsupportedError(f"a block has checksum {kind}, which is none that we know")
+    if len(salt) != SALT_SIZE:
+        raise UnsupportedError(f"checksum {Checksum(kind).name} needs the pool's salt, and the pool has none")
+    return words_of(_SALTED[kind](data, salt), order)
 
 
 def is_verifiable(kind: int) -> bool:
     """Whether a checksum of this kind says anything about the data."""
-    return kind not in (Checksum.OFF, Checksum.NOPARITY)
+    return kind not in _NONE

@@ -41,35 +41,17 @@ def gzip_decompress(data: Data, size: int) -> bytes:
 
 
 def lzjb_decompress(data: Data, size: int) -> bytes:
-    """LZJB: a bit map of eight, each a literal byte or a two-byte match of 3 to 66 bytes."""
-    source, out = bytes(data), bytearray()
-    position, mask, bits = 0, 0, 0
-    try:
-        while len(out) < size:
-            mask = mask << 1 & 0xFF
-            if not mask:
-                mask, bits, position = 1, source[position], position + 1
-            if not bits & mask:
-                out.append(source[position])
-                position += 1
-                continue
-            length = (source[position] >> 2) + 3
-            offset = (source[position] << 8 | source[position + 1]) & 0x3FF
-            position += 2
-            _copy_match(out, offset, min(length, size - len(out)))
-    except IndexError:
-        raise CorruptError("lzjb data ends early") from None
-    return bytes(out)
+    """See :mod:`unikiln.zfs.codec.lzjb`."""
+    from unikiln.zfs.codec import lzjb
+
+    return lzjb.decompress(data, size)
 
 
-def _copy_match(out: bytearray, offset: int, length: int) -> None:
-    if not 0 < offset <= len(out):
-        raise CorruptError("lzjb data refers to before its start")
-    start = len(out) - offset
-    while length:  # a match may reach into what it makes itself
-        piece = out[start : start + length]
-        out += piece
-        start, length = start + len(piece), length - len(piece)
+def zstd_decompress(data: Data, size: int) -> bytes:
+    """See :mod:`unikiln.zfs.codec.zstd`."""
+    from unikiln.zfs.codec import zstd
+
+    return zstd.decompress(data, size)
 
 
 def zle_decompress(data: Data, size: int) -> bytes:
@@ -92,22 +74,24 @@ _DECOMPRESS: dict[int, Callable[[Data, int], bytes]] = {
     Compression.LZJB: lzjb_decompress,
     Compression.ZLE: zle_decompress,
     Compression.LZ4: lz4_decompress,
+    Compression.ZSTD: zstd_decompress,
     **dict.fromkeys(range(Compression.GZIP_1, Compression.GZIP_9 + 1), gzip_decompress),
 }
 
 
 def decompress(kind: int, data: Data, size: int) -> bytes:
-    """The ``size`` bytes that ``data`` was made from.
+    """The ``size`` bytes that ``data`` was made from; never more are made, whatever the data claims.
 
     :raises CorruptError: it does not decompress to that
     :raises UnsupportedError: a compression we do not know
     """
     if kind == Compression.OFF:
         return bytes(data[:size])
+    if kind == Compression.EMPTY:
+        return bytes(size)
     function = _DECOMPRESS.get(kind)
     if function is None:
-        name = Compression(kind).name if kind in Compression.__members__.values() else str(kind)
-        raise UnsupportedError(f"blocks compressed with {name} cannot be read yet")
+        raise UnsupportedError(f"a block has compression {kind}, which is none that we know")
     out = function(data, size)
     if len(out) != size:
         raise CorruptError(f"a block decompresses to {len(out)} bytes, not {size}")

@@ -48,17 +48,17 @@ def seal(data: bytes, size: int, offset: int) -> bytes:
     return body + _checksum(body, offset)
 
 
-def _checksum(body: bytes, offset: int) -> bytes:
+def _checksum(body: bytes, offset: int, order: str = "<") -> bytes:
     """SHA-256 of the block with the seed (its offset, three zeros) where the checksum goes."""
-    seed = struct.pack("<4Q", offset, 0, 0, 0)
-    return struct.pack("<4Q", *struct.unpack(">4Q", hashlib.sha256(body + seed).digest()))
+    seed = struct.pack(f"{order}4Q", offset, 0, 0, 0)
+    return struct.pack(f"{order}4Q", *struct.unpack(">4Q", hashlib.sha256(body + seed).digest()))
 
 
 def is_sealed(block: bytes, offset: int) -> bool:
-    """Whether ``block``, read from byte ``offset`` of the device, has its magic and checksum."""
+    """Whether ``block``, from byte ``offset`` of the device, has its magic and checksum; in either order."""
     body, checksum = block[:-_CHECKSUM], block[-_CHECKSUM:]
-    (magic,) = struct.unpack("<Q", body[-8:])
-    return magic == MAGIC and _checksum(body, offset) == checksum
+    order = ">" if body[-8:] == struct.pack(">Q", MAGIC) else "<"
+    return body[-8:] == struct.pack(f"{order}Q", MAGIC) and _checksum(body, offset, order) == checksum
 
 
 def uberblock_size(ashift: int) -> int:

@@ -11,7 +11,7 @@ from unikiln.base.progress import Progress
 from unikiln.errors import CorruptError
 from unikiln.zfs.format.blkptr import BlockPointer, Checksum
 from unikiln.zfs.traverse import Report
-from unikiln.zfs.zio import Copy, Reader, check, is_good
+from unikiln.zfs.zio import Reader, check
 
 _BATCH_BLOCKS = 128
 _BATCH_BYTES = 8 << 20
@@ -78,28 +78,15 @@ class CopyChecker:
 
 
 def check_copies(reader: Reader, pointers: list[BlockPointer]) -> Checked:
-    """Read and check every copy of each block."""
+    """Read and check every copy and all parity of each block."""
     size, findings = 0, []
     for pointer in pointers:
         if pointer.checksum_type in _SELF_CHECKED:
             continue
         try:
             check(pointer)
-            for copy in reader.copies(pointer):
-                size += pointer.psize
-                problem = _problem(reader, pointer, copy)
-                if problem:
-                    findings.append(
-                        f"block {pointer.describe()}: copy {copy.dva} on {copy.leaf.name} {problem}"
-                    )
+            size += pointer.psize * len(pointer.dvas)
+            findings += [f"block {pointer.describe()}: {each}" for each in reader.locator.problems(pointer)]
         except CorruptError as error:
             findings.append(error.message)
     return Checked(len(pointers), size, findings)
-
-
-def _problem(reader: Reader, pointer: BlockPointer, copy: Copy) -> str:
-    try:
-        data = reader.read_copy(pointer, copy)
-    except CorruptError as error:
-        return f"cannot be read: {error.message}"
-    return "" if is_good(pointer, data) else "fails its checksum"

@@ -12,11 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from unikiln.base.size import round_up
-from unikiln.errors import CorruptError
 from unikiln.zfs.format.blkptr import BlockPointer, Dva
 from unikiln.zfs.pool import Pool
-from unikiln.zfs.zio import GANG_HEADER
 
 _DEPTH = 8
 _SHOWN = 20
@@ -51,26 +48,18 @@ class Extents:
         for dva in pointer.dvas:
             self._note(dva.vdev, dva.offset, self._header_size(dva) if dva.gang else dva.asize)
         if any(dva.gang for dva in pointer.dvas) and depth < _DEPTH:
-            for member in self._members(pointer):
+            for member in self.pool.reader.locator.members(pointer):
                 self._add_places(member, depth + 1)
 
     def _header_size(self, dva: Dva) -> int:
         top = self.pool.vdevs.get(dva.vdev)
-        return round_up(GANG_HEADER, 1 << top.ashift) if top else GANG_HEADER
+        return top.min_asize if top else 0
 
     def _note(self, vdev: int, offset: int, length: int) -> None:
         if offset > _OFFSET_MAX:
             self._wild.append(f"a block at {vdev}:{offset:x}:{length:x} lies outside its vdev")
         else:
             self._runs.setdefault(vdev, array("q")).extend((offset, length))
-
-    def _members(self, pointer: BlockPointer) -> list[BlockPointer]:
-        for copy in self.pool.reader.copies(pointer):
-            try:
-                return self.pool.reader.gang_members(pointer, copy)
-            except CorruptError:
-                continue
-        return []
 
     def findings(self) -> Iterator[str]:
         """One line for each stretch that is not allocated exactly as often as it is referred to.
