@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from unikiln.errors import PoolNotFoundError, UnsupportedError
 from unikiln.zfs.dsl import Datasets
@@ -34,6 +35,7 @@ from unikiln.zfs.statistics import statistics
 from unikiln.zfs.volume import Volume
 from unikiln.zfs.zil import log_records
 
+_SNAPSHOTS = (".zfs", "snapshot")
 _KINDS = {ObjsetType.ZFS: "filesystem", ObjsetType.ZVOL: "volume"}
 
 
@@ -115,7 +117,15 @@ class Dataset:
         return log_records(self.objset.reader, self.objset.head.zil_header, self._txg or 0)
 
     def path(self, path: str | os.PathLike[str] = "/") -> ZfsPath:
-        """The path object for ``path``, which starts at the root; nothing is looked up yet."""
+        """The path object for ``path``, which starts at the root; nothing of it is looked up yet.
+
+        One below ``/.zfs/snapshot/NAME`` is in that snapshot.
+
+        :raises PoolNotFoundError: there is no such snapshot
+        """
+        _, *parts = PurePosixPath("/", path).parts
+        if tuple(parts[:2]) == _SNAPSHOTS and len(parts) > len(_SNAPSHOTS):
+            return self.snapshot(parts[2]).path("/".join(parts[3:]))
         return ZfsPath(self.filesystem, path)
 
     @cached_property

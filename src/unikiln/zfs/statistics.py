@@ -20,7 +20,7 @@ from unikiln.zfs.format.dsl import (
 )
 from unikiln.zfs.kin import clones_of, extension, extension_words, origin_of
 from unikiln.zfs.objset import ObjectSet
-from unikiln.zfs.settings import Property, Subject
+from unikiln.zfs.settings import Property, Subject, effective
 from unikiln.zfs.zap import read_zap
 
 _MASTER_NODE = 1
@@ -97,7 +97,7 @@ def _of_snapshot(datasets: Datasets, subject: Subject) -> Iterator[tuple[str, ob
 def _of_head(datasets: Datasets, subject: Subject) -> Iterator[tuple[str, object]]:
     directory = subject.directory
     yield "used", directory.used_bytes
-    yield "available", next(each.available for each in datasets.directories() if each.name == subject.name)
+    yield "available", available(datasets, subject)
     yield "logicalused", directory.uncompressed_bytes
     yield "compressratio", ratio(directory.uncompressed_bytes, directory.compressed_bytes)
     origin = origin_of(datasets, directory.origin_obj)
@@ -108,6 +108,17 @@ def _of_head(datasets: Datasets, subject: Subject) -> Iterator[tuple[str, object
     changed = extension_words(datasets, subject.phys.dir_obj, _SNAPSHOTS_CHANGED)
     if changed:
         yield "snapshots_changed", changed[0]
+
+
+def available(datasets: Datasets, subject: Subject) -> int:
+    """Bytes that may still be written to a dataset (``dsl_dataset_space``)."""
+    space = next(each.available for each in datasets.directories() if each.name == subject.name)
+    settings = effective(datasets, subject)
+    reserved, quota = (
+        int(settings[name].value) if name in settings else 0 for name in ("refreservation", "refquota")
+    )
+    space += max(0, reserved - subject.phys.unique_bytes)
+    return min(space, max(0, quota - subject.phys.referenced_bytes)) if quota else space
 
 
 def _breakdown(directory: DslDir) -> Iterator[tuple[str, object]]:

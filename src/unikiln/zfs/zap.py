@@ -59,8 +59,7 @@ class Zap:
             return None if value is None else Entry(name, (value,))
         if self.header.normalization:
             raise UnsupportedError("looking names up in a normalized directory is not supported yet")
-        digest = format_zap.hash_name(name, self.header.salt)
-        leaf = self.header.leaf_of(digest, self._table_block)
+        leaf = self.header.leaf_of(self.header.digest(name), self._table_block)
         found = (entry for _, entry in self._leaf(leaf) if entry.name == name)
         return next(found, None)
 
@@ -94,7 +93,7 @@ class Zap:
         if not 0 < number < self.object.blocks:
             raise CorruptError(f"ZAP {self.object.number} has a leaf in block {number}, beyond its end")
         try:
-            return fatzap.decode_leaf(self.object.read_block(number))
+            return fatzap.decode_leaf(self.object.read_block(number), word_keys=self.header.has_word_keys)
         except struct.error as error:
             raise CorruptError(f"ZAP {self.object.number}: leaf {number} is cut off") from error
 

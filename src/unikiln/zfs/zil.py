@@ -117,6 +117,7 @@ def _is_sealed(block: bytes, at: int, pointer: BlockPointer) -> bool:
     body = block[:place] + struct.pack("<4Q", *pointer.checksum) + block[place + 32 : size]
     words = (fletcher_4 if slim else fletcher_2)(body[:size])
     if pointer.encrypted:  # the other half is the MAC
-        return struct.pack("<2Q", *truncated(pointer.checksum_type, words)) == stated[:16]
-    sealed: bool = struct.pack("<4Q", *words) == stated
+        sealed: bool = struct.pack("<2Q", *truncated(pointer.checksum_type, words)) == stated[:16]
+        return sealed
+    sealed = bool(struct.pack("<4Q", *words) == stated)
     return sealed

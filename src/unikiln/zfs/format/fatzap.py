@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from unikiln.errors import CorruptError
-from unikiln.zfs.format.zap import HEADER, Entry, encode_micro, fits_micro, hash_name
+from unikiln.zfs.format.zap import HASH_BITS, HEADER, Entry, encode_micro, fits_micro, hash_name
 
 MAGIC = 0x2F52AB2AB
 LEAF = 1 << 63
@@ -32,6 +32,9 @@ _ENTRY, _ARRAY, _FREE = 252, 251, 253
 _END = 0xFFFF
 _SORTED = 1
 _INT = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_HASH64, _WORD_KEYS, _PRE_HASHED = 1, 2, 4
+"""``ZAP_FLAG_*``: more bits of the hash count, keys are 64-bit words, the first of them is the hash."""
+_MANY_BITS = 48
 
 Hashed = tuple[int, Entry]
 
@@ -172,6 +175,21 @@ class Header:
         self.block_size = len(block)
         self._embedded = block[len(block) // 2 :]
 
+    @property
+    def has_word_keys(self) -> bool:
+        """Whether its keys are 64-bit words: their names are these, the most significant byte first."""
+        return bool(self.flags & _WORD_KEYS)
+
+    def digest(self, name: bytes) -> int:
+        """The hash of ``name``, by which its leaf is found (``zap_hash``)."""
+        bits = _MANY_BITS if self.flags & _HASH64 else HASH_BITS
+        if self.flags & _PRE_HASHED:
+            return int.from_bytes(name[:8], "big") >> 64 - bits << 64 - bits
+        if self.has_word_keys:
+            count = len(name) // 8
+            name = struct.pack(f"<{count}Q", *struct.unpack(f">{count}Q", name[: 8 * count]))
+        return hash_name(name, self.salt, bits)
+
     def leaf_of(self, digest: int, read_block: Callable[[int], bytes]) -> int:
         """The block number of the leaf for a hash; ``read_block`` reads blocks of the ZAP's object."""
         index = digest >> 64 - self.table_shift if self.table_shift else 0
@@ -195,8 +213,8 @@ class Header:
         return [new for old, new in pairwise([0, *values]) if new != old]
 
 
-def decode_leaf(block: bytes) -> list[tuple[int, Entry]]:
-    """(hash, entry) of every entry of a leaf; names without their NUL.
+def decode_leaf(block: bytes, *, word_keys: bool = False) -> list[tuple[int, Entry]]:
+    """(hash, entry) of every entry of a leaf; names without their NUL, or as words when those are the keys.
 
     :raises CorruptError: not a leaf, or chains that lead nowhere
     """
@@ -212,24 +230,28 @@ def decode_leaf(block: bytes) -> list[tuple[int, Entry]]:
     found: list[tuple[int, Entry]] = []
     for number in range(total):
         if block[start + number * _CHUNK] == _ENTRY:
-            found.append(_decode_entry(block, start, total, number))
+            found.append(_decode_entry(block, start, total, number, word_keys=word_keys))
     return found
 
 
-def _decode_entry(block: bytes, start: int, total: int, number: int) -> tuple[int, Entry]:
+def _decode_entry(block: bytes, start: int, total: int, number: int, *, word_keys: bool) -> tuple[int, Entry]:
     _, width, _, name_at, name_length, value_at, count, _, digest = _ENTRY_CHUNK.unpack_from(
         block, start + number * _CHUNK
     )
     if width not in _INT:
         raise CorruptError(f"a ZAP entry with integers of {width} bytes")
-    name = _gather(block, start, total, name_at, name_length)
+    name = _gather(block, start, total, name_at, name_length * (8 if word_keys else 1))
     value = _gather(block, start, total, value_at, count * width)
     values = struct.unpack(f">{count}{_INT[width]}", value)
-    return digest, Entry(name[:-1] if name.endswith(b"\0") else name, values, width)
+    if not word_keys:
+        name = name.removesuffix(b"\0")
+    return digest, Entry(name, values, width)
 
 
 def _gather(block: bytes, start: int, total: int, at: int, length: int) -> bytes:
     pieces: list[bytes] = []
+    if length > total * _ARRAY_BYTES:
+        raise CorruptError(f"a ZAP entry of {length} bytes, which no leaf has room for")
     for _ in range(-(-length // _ARRAY_BYTES)):
         if at >= total:
             raise CorruptError("a chain of ZAP chunks leads out of its leaf")

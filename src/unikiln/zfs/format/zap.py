@@ -23,7 +23,8 @@ MICRO_BLOCK_MAX = 128 << 10
 
 _ENTRY = struct.Struct("<QIH50s")
 _MICRO_HEAD = 64
-_HASH_BITS = 28
+HASH_BITS = 28
+"""Bits of a hash that count, in all but a few ZAPs."""
 _ONES = (1 << 64) - 1
 
 
@@ -35,13 +36,13 @@ class Entry(NamedTuple):
     width: int = 8
 
 
-def hash_name(name: bytes, salt: int) -> int:
-    """The 64-bit hash of a name, of which a ZAP uses the upper 28 bits (``zap_hash``, zap_micro.c).
+def hash_name(name: bytes, salt: int, bits: int = HASH_BITS) -> int:
+    """The 64-bit hash of a name, of which a ZAP uses the upper ``bits`` (``zap_hash``, zap_micro.c).
 
     CRC-64 (ECMA, reflected) started from the salt; a terminating NUL is not hashed.
     """
     raw = crc64.xz(name, salt ^ _ONES) ^ _ONES
-    return raw >> 64 - _HASH_BITS << 64 - _HASH_BITS
+    return raw >> 64 - bits << 64 - bits
 
 
 def fits_micro(entries: Mapping[bytes, int]) -> bool:
