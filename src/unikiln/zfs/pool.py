@@ -7,6 +7,7 @@ set, and from its object directory all the rest (spa.c).
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -17,26 +18,41 @@ from unikiln.errors import CorruptError, EncryptionKeyError, PoolNotFoundError, 
 from unikiln.zfs import space
 from unikiln.zfs.alloc import slop
 from unikiln.zfs.arc import DEFAULT_LIMIT, Arc
+from unikiln.zfs.assembly import (
+    Member,
+    Opener,
+    Source,
+    check_version,
+    choose,
+    devices_of,
+    members_of,
+    open_plain,
+    uberblocks_of,
+)
 from unikiln.zfs.dataset import Dataset
 from unikiln.zfs.dsl import DatasetInfo, Datasets
 from unikiln.zfs.features import check_readable
 from unikiln.zfs.filesystem import FileSystem
-from unikiln.zfs.format import blkptr, nvlist
+from unikiln.zfs.format import blkptr, nvlist, uberblock
+from unikiln.zfs.format.blkptr import Dva
 from unikiln.zfs.format.nvlist import NvList
 from unikiln.zfs.format.uberblock import Uberblock
 from unikiln.zfs.format.words import first_word
 from unikiln.zfs.keys import Keys
+from unikiln.zfs.locate import Damage
 from unikiln.zfs.objset import ObjectSet
 from unikiln.zfs.saved import saved_bytes
-from unikiln.zfs.vdev.labels import Label, has_config, number, read_labels
+from unikiln.zfs.vdev.attempt import Vdev
+from unikiln.zfs.vdev.indirect import ENTRY, Segment, decode_mapping
+from unikiln.zfs.vdev.labels import has_config, number
 from unikiln.zfs.vdev.leaf import Leaf
-from unikiln.zfs.vdev.top import TopVdev
-from unikiln.zfs.zap import read_zap
+from unikiln.zfs.vdev.top import Parts, TopVdev, leaf_configs
+from unikiln.zfs.zap import Zap, read_zap
 from unikiln.zfs.zio import Reader
 
 OBJECT_DIRECTORY = 1
 _CONFIG_MAX = 16 << 20
-_VERSIONS = (*range(1, 29), 5000)
+_DYNAMIC_GANGS = "com.klarasystems:dynamic_gang_header"
 _STATES = {0: "active", 1: "exported", 2: "destroyed", 3: "spare", 4: "l2cache", 5: "uninitialized"}
 _EMBEDDED_LOG_METASLABS = 64
 """From so many metaslabs on, a vdev keeps one for the intent log (``zfs_embedded_slog_min_ms``)."""
@@ -48,51 +64,73 @@ def has_label(device: BlockDevice) -> bool:
 
 
 def open_pool(
-    devices: BlockDevice | Sequence[BlockDevice],
+    sources: Source | Sequence[Source],
     *,
     key: Keys = None,
     zil: bool = True,
     cache: int = DEFAULT_LIMIT,
+    pool: str | int | None = None,
+    txg: int | None = None,
+    rewind: bool = False,
+    checkpoint: bool = False,
+    opener: Opener = open_plain,
 ) -> Pool:
-    """The pool on ``devices``; ``cache`` bytes of blocks are kept. The devices stay the caller's to close.
+    """The pool on ``sources``: devices, paths of files or folders of them, in any order, some missing.
 
     ``key`` is for what is encrypted: the key itself (32 bytes, hex digits or a passphrase) or a function of
     an encryption root's name that gives it, for all; or these by names of encryption roots. Without ``zil``,
-    datasets are shown as they are on disk, without what their intent logs say.
+    intent logs are not replayed into what is read. ``cache`` bytes of blocks are kept.
 
-    :raises PoolNotFoundError: no label, or no usable uberblock
+    ``pool`` is a name or guid, when there are several. ``txg`` opens the pool as it was in an older one;
+    ``rewind`` as it was in the newest that can be read; ``checkpoint`` as it was at its checkpoint.
+    ``opener`` opens paths, which are plain files otherwise; devices that are given stay the caller's to
+    close.
+
+    :raises PoolNotFoundError: no label, no usable uberblock, no such txg, or no checkpoint
     :raises UnsupportedError: a version or a feature that we cannot read
     :raises CorruptError: what the labels point to cannot be read
     :raises WrongKeyError: a key that opens nothing
+    :raises HostError: a file cannot be opened
     """
-    given = list(devices) if isinstance(devices, Sequence) else [devices]
-    pool = Pool([Member(device) for device in given], cache, key)
-    pool.zil = zil
+    devices, opened = devices_of(sources, opener)
     try:
-        pool.load()
-        if key is not None:
-            pool.dsl.keys.check()
+        members = members_of(devices, pool)
+        found = choose(uberblocks_of(members), txg)
+        made = _newest(members, found if rewind else found[:1], cache, key)
+        if checkpoint:
+            with made:
+                before = made.checkpoint
+            made = _newest(members, [before], cache, key)
     except BaseException:
-        pool.close()
+        for device in opened:
+            device.close()
         raise
-    return pool
+    made.zil, made.opened = zil, opened
+    return made
 
 
-class Member:
-    """A device of the pool: its labels, of which ``config`` is the newest that can be used."""
-
-    def __init__(self, device: BlockDevice) -> None:
-        self.device = device
-        self.labels: list[Label] = read_labels(device)
-        configs = [each.config for each in self.labels if each.config is not None]
-        if not configs:
-            raise PoolNotFoundError(f"{device.name}: no ZFS label with a valid checksum")
-        self.config: NvList = max(configs, key=lambda config: number(config, "txg"))
-        self.guid = number(self.config, "guid")
-
-    def uberblocks(self) -> Iterator[Uberblock]:
-        """Every uberblock with a valid checksum, of all labels."""
-        return (found for each in self.labels for found in each.uberblocks)
+def _newest(members: Sequence[Member], found: Sequence[Uberblock], cache: int, key: Keys) -> Pool:
+    """The pool as of the first uberblock that leads to datasets; the error of the newest if none does."""
+    problem: CorruptError | None = None
+    for each in found:
+        pool = Pool(members, each, cache, key)
+        try:
+            pool.load()
+            if len(found) > 1:
+                pool.datasets()
+            if key is not None:
+                pool.dsl.keys.check()
+        except CorruptError as error:
+            pool.close()
+            problem = problem or error
+        except BaseException:
+            pool.close()
+            raise
+        else:
+            return pool
+    if problem is None:
+        raise PoolNotFoundError("no uberblock to open the pool with")
+    raise problem
 
 
 class Pool:
@@ -101,7 +139,7 @@ class Pool:
     zil = True
     """Whether what intent logs say is part of what is read."""
 
-    def __init__(self, members: Sequence[Member], cache: int, key: Keys = None) -> None:
+    def __init__(self, members: Sequence[Member], uberblock: Uberblock, cache: int, key: Keys = None) -> None:
         self.members = members
         self._key = key
         label = max((each.config for each in members), key=lambda config: number(config, "txg"))
@@ -109,23 +147,83 @@ class Pool:
         self.name = str(label.get("name", ""))
         self.guid = number(label, "pool_guid")
         self.state = number(label, "state")
-        self.uberblock = _best_uberblock(members)
-        self.txg = self.uberblock.txg
-        self.version = self.uberblock.version
+        self.uberblock = uberblock
+        self.txg = uberblock.txg
+        self.version = uberblock.version
         self.arc = Arc(cache)
-        self.vdevs = _vdevs(members, label)
+        self.opened: Sequence[BlockDevice] = ()
+        self.vdevs: dict[int, TopVdev] = {}
+        for member in members:  # oldest first: what newer labels say of the same vdev is believed
+            self._add_top(member.config.get("vdev_tree"))
         self.reader = Reader(self.vdevs, self.arc)
         self.config: NvList = label
 
     def load(self) -> None:
         """Read the pool's own configuration, and refuse what we do not know."""
-        if self.version not in _VERSIONS:
-            raise UnsupportedError(f"pool {self.name} has version {self.version}, which is none that we know")
-        check_readable(self._label_features())
+        check_version(self.name, self.version)
+        labelled = self._label_features()
+        check_readable(labelled)
+        self.reader.locator.dynamic_gangs = _DYNAMIC_GANGS in labelled
         self.config = self._read_config()
-        check_readable(self._feature_counts(b"features_for_read"))
+        self.reader.locator.salt = self._salt()
+        active = self._feature_counts(b"features_for_read")
+        check_readable(active)
+        self.reader.locator.dynamic_gangs |= active.get(_DYNAMIC_GANGS, 0) > 0
         for config in _tops_of(self.config):
-            self.vdevs.update(_top_from(config, self.members))
+            self._add_top(config)
+
+    def _add_top(self, config: object) -> None:
+        if isinstance(config, dict):
+            leaves = {member.guid: Leaf(member.device, member.guid) for member in self.members}
+            parts = Parts(leaves, self._removed_map, self._vdev, self.uberblock.reflow)
+            top = TopVdev(config, parts)
+            self.vdevs[top.number] = top
+
+    def _vdev(self, which: int) -> Vdev:
+        """A top-level vdev that blocks of a removed one were copied to."""
+        return self.reader.locator.top(Dva(which, 0, 0)).vdev
+
+    def _removed_map(self, config: NvList) -> list[Segment]:
+        """Where the blocks of a removed vdev are now."""
+        obj = self.mos.object(number(config, "com.delphix:indirect_object"))
+        _, _, count = struct.unpack_from("<3Q", obj.dnode.bonus.ljust(24, b"\0"))
+        if ENTRY * count > obj.blocks * obj.block_size:
+            raise CorruptError(f"pool {self.name}: the map of a removed device claims {count} entries")
+        return decode_mapping(obj.read(0, ENTRY * count))
+
+    def _salt(self) -> bytes:
+        """What the pool's keyed checksums are keyed with; empty if it has none yet."""
+        entry = Zap(self.mos.object(OBJECT_DIRECTORY)).entry(b"org.illumos:checksum_salt")
+        return b"" if entry is None else bytes(value & 0xFF for value in entry.values)
+
+    @property
+    def checkpoint(self) -> Uberblock:
+        """The uberblock of the pool's checkpoint.
+
+        :raises PoolNotFoundError: it has none
+        """
+        entry = Zap(self.mos.object(OBJECT_DIRECTORY)).entry(b"com.delphix:zpool_checkpoint")
+        words = () if entry is None else entry.values
+        found = uberblock.unpack(struct.pack(f"<{len(words)}Q", *words).ljust(uberblock.SIZE, b"\0"))
+        if found is None:
+            raise PoolNotFoundError(f"pool {self.name} has no checkpoint")
+        return found
+
+    @property
+    def missing(self) -> list[str]:
+        """Paths of the devices that the pool's configuration has and that were not given."""
+        given = {member.guid for member in self.members}
+        leaves = leaf_configs(self.config.get("vdev_tree"))
+        return [
+            str(leaf.get("path", number(leaf, "guid")))
+            for leaf in leaves
+            if number(leaf, "guid") not in given
+        ]
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What was bad on devices, of blocks that were read so far and could be read some other way."""
+        return self.reader.locator.damage
 
     def _label_features(self) -> Mapping[str, int]:
         listed = self.label.get("features_for_read")
@@ -213,7 +311,8 @@ class Pool:
         whole = 0
         for top in self.vdevs.values():
             log = 1 if top.metaslabs >= _EMBEDDED_LOG_METASLABS else 0
-            whole += 0 if top.is_log else (top.metaslabs - log) << top.metaslab_shift
+            normal = not top.is_log and "alloc_bias" not in top.config
+            whole += top.deflated((top.metaslabs - log) << top.metaslab_shift) if normal else 0
         used = Datasets(self.mos, 0, "", 0).directory(self.listed(b"root_dataset")).used_bytes
         shared = saved_bytes(self.mos, self.directory)
         return max(0, whole - slop(whole) + shared - used)
@@ -263,8 +362,10 @@ class Pool:
             return False
 
     def close(self) -> None:
-        """End the threads that read."""
+        """End the threads that read, and close what was opened from a path."""
         self.reader.close()
+        for device in self.opened:
+            device.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,29 +374,6 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _best_uberblock(members: Sequence[Member]) -> Uberblock:
-    """The newest of all labels (``vdev_uberblock_compare``)."""
-    found = [each for member in members for each in member.uberblocks()]
-    if not found:
-        raise PoolNotFoundError(f"{members[0].device.name}: no uberblock with a valid checksum")
-    return max(found, key=lambda each: (each.txg, each.timestamp))
-
-
-def _vdevs(members: Sequence[Member], label: NvList) -> dict[int, TopVdev]:
-    guid = number(label, "pool_guid")
-    tops: dict[int, TopVdev] = {}
-    for member in members:
-        tree = member.config.get("vdev_tree")
-        if number(member.config, "pool_guid") == guid and isinstance(tree, dict):
-            tops.update(_top_from(tree, members))
-    return tops
-
-
-def _top_from(config: NvList, members: Sequence[Member]) -> dict[int, TopVdev]:
-    top = TopVdev(config, {member.guid: Leaf(member.device, member.guid) for member in members})
-    return {top.number: top}
 
 
 def _tops_of(config: NvList) -> Iterator[NvList]:

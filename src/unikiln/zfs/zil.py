@@ -115,9 +115,8 @@ def _is_sealed(block: bytes, at: int, pointer: BlockPointer) -> bool:
         return False
     place = at + _CHAIN.size - 32
     body = block[:place] + struct.pack("<4Q", *pointer.checksum) + block[place + 32 : size]
-    words = (fletcher_4 if slim else fletcher_2)(body[:size])
+    words: tuple[int, ...] = (fletcher_4 if slim else fletcher_2)(body[:size])
     if pointer.encrypted:  # the other half is the MAC
-        sealed: bool = struct.pack("<2Q", *truncated(pointer.checksum_type, words)) == stated[:16]
-        return sealed
-    sealed = bool(struct.pack("<4Q", *words) == stated)
+        words, stated = truncated(pointer.checksum_type, words), stated[:16]
+    sealed: bool = struct.pack(f"<{len(words)}Q", *words) == stated
     return sealed
