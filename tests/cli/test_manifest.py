@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import judges
+from tests.image import elf
 from unikiln.cli.main import main
 from unikiln.cli.source_options import parse_defines, parse_sources
 from unikiln.errors import UsageError
@@ -107,8 +107,11 @@ def test_show(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.judge("aarch64-linux-gnu-gcc")
 def test_from_host_for_another_architecture(here: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    (here / "hello.c").write_text('int puts(const char *);\nint main(void) { return puts("hello") < 0; }\n')
-    judges.run("aarch64-linux-gnu-gcc", "hello.c", "-o", "hello", "-lm", "-Wl,--no-as-needed")
+    elf.program(
+        here / "hello",
+        "/usr/aarch64-linux-gnu/lib/libc.so.6",
+        "-Wl,--dynamic-linker=/lib/ld-linux-aarch64.so.1",
+    )
     assert main(["manifest", "from-host", "./hello", "--at", "/bin"]) == 0
     out = capfdbinary.readouterr().out
     assert out.splitlines()[0] == f"/bin/hello: {here}/hello".encode()
