@@ -128,7 +128,8 @@ def build(
     kernel: Annotated[
         Path | None,
         typer.Option(
-            metavar="LOADER.IMG", help="An x86-64 kernel with a boot sector, to begin the disk with."
+            metavar="LOADER.IMG",
+            help="An x86-64 kernel to begin the disk with; for ramfs also another, to put the files into.",
         ),
     ] = None,
     format: Annotated[
@@ -230,8 +231,8 @@ def _record_size(text: str) -> int:
 def _summary(result: BuildResult, options: BuildOptions) -> str:
     what = f"{result.image}: {result.files:,} files, {format_size(result.bytes_in)}"
     took = f"{result.seconds:.2f} s"
-    if result.layout == "folder":
-        return f"{what} in a folder, {took}"
+    if result.layout in ("folder", "kernel"):
+        return f"{what} in a {result.layout}, {took}"
     dataset = "" if options.dataset == "/" else f"/{options.dataset.strip('/')}"
     where = f"{result.pool}{dataset}" if result.pool else result.fs
     used = f"{format_size(result.bytes_out)} used"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,13 @@ from unikiln.base.atomic import replacing
 from unikiln.base.progress import QUIET, Progress
 from unikiln.base.tree import Node, totals, walk
 from unikiln.errors import UsageError
+from unikiln.image import mbr
 from unikiln.image.container import create_image, format_of
+from unikiln.image.disk import set_args
 from unikiln.image.filesystems import Request, write
 from unikiln.image.growing import GrowingSlice
+from unikiln.image.kernel_files import holds_files
+from unikiln.image.kernel_files import replace as replace_files
 from unikiln.image.layout import plan
 from unikiln.image.reproducible import fixed_seed, newest, random_seed, settle
 from unikiln.image.sources import SourceOptions, assemble
@@ -91,6 +96,8 @@ def build(options: BuildOptions, progress: Progress = QUIET, *, tree: Node | Non
     started = time.monotonic()
     if options.fs == VIRTIOFS:
         return _export(options, started)
+    if options.fs == "ramfs" and options.kernel is not None and holds_files(options.kernel):
+        return _into_kernel(options, read_source(options) if tree is None else tree, started)
     layout = options.layout or ("bare" if options.fs == "ramfs" and options.kernel is None else "disk")
     form = options.format or format_of(options.output)
     place = plan(layout, options.arch, options.fs, options.cmdline, options.kernel)
@@ -130,6 +137,26 @@ def _export(options: BuildOptions, started: float) -> BuildResult:
     return BuildResult(
         os.fspath(options.output), options.arch, options.fs, "folder", "folder", bytes_in, files, bytes_in,
         bytes_in, "", 0, time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _into_kernel(options: BuildOptions, tree: Node, started: float) -> BuildResult:
+    """A copy of a kernel, whose own files are replaced by the tree."""
+    if options.layout or options.size or options.format not in (None, "raw") or options.kernel is None:
+        raise UsageError(
+            "a kernel with other files in it is a file like the kernel, not a disk",
+            hint="leave --layout, --format and --size away",
+        )
+    files, bytes_in = announce(tree, QUIET)
+    with replacing(options.output) as beside, closing(create_image(beside, "raw")) as device:
+        used = replace_files(options.kernel, tree, device)
+        if options.cmdline is not None:
+            set_args(device, mbr.with_rootfs(options.cmdline, options.fs))
+        device.flush()
+        size = device.size
+    return BuildResult(
+        os.fspath(options.output), options.arch, options.fs, "kernel", "raw", size, files, bytes_in, used,
+        "", 0, time.monotonic() - started,
     )  # fmt: skip
 
 
