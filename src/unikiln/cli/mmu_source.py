@@ -100,10 +100,13 @@ def open_source(source: Source) -> Iterator[Place]:
         raise UsageError(f"--{given[0]} is for dumps", hint="a live guest has registers of its own")
     from unikiln.mmu.live import LiveGuest
 
-    # The guest must not stay stopped if this process is asked to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    with LiveGuest(source.qmp, source.vcpu) as guest:
-        yield guest
+    # What was begun at the guest is ended, too, if this process is asked to end.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        with LiveGuest(source.qmp, source.vcpu) as guest:
+            yield guest
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse_range(text: str) -> tuple[int, int]:
