@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from unikiln.cli.build import Arch
 from unikiln.cli.common import ImageArgument
+from unikiln.cli.source_options import Arch
 
 
 def setsize(
