@@ -258,6 +258,26 @@ def test_a_forwarder_that_is_too_early(source: Path, tmp_path: Path) -> None:
     assert wires[0].dropped == 3
 
 
+def test_a_guest_that_takes_its_time(source: Path, tmp_path: Path) -> None:
+    """Its console is heard, so a connection counts only when the service says that it listens."""
+    guest = embedded(tmp_path / "disk")
+    (tmp_path / "disk").touch()
+    start = guest.start
+
+    def late(say: Callable[[str], object]) -> None:
+        say("booting")
+        threading.Timer(0.6, lambda: start(say)).start()
+
+    waits: list[float] = []
+    wait = guest.wait
+    guest.start = late  # type: ignore[method-assign]
+    guest.wait = lambda seconds: wait(seconds) if guest._thread.ident else waits.append(seconds)  # type: ignore
+    wire = Wire(guest)
+    send(wire, scan(source), say=lambda line: None, patience=Patience(start=20, settle=0.1))
+    assert len(waits) > 5
+    assert wire.passed > 0
+
+
 def _mute(guest: BuilderGuest) -> BuilderGuest:
     """A guest whose console says nothing."""
     start = guest.start

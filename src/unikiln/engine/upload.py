@@ -105,6 +105,7 @@ class _Sending:
         self._show = say
         self._patience = patience
         self._listens = threading.Event()
+        self._heard = False
 
     def run(self, tree: Node, progress: Progress) -> Sent:
         self._guest.start(self._hear)
@@ -119,6 +120,7 @@ class _Sending:
         return sent
 
     def _hear(self, line: str) -> None:
+        self._heard = True
         if READY in line:
             self._listens.set()
         self._show(line)
@@ -128,33 +130,36 @@ class _Sending:
         deadline = time.monotonic() + self._patience.start
         while time.monotonic() < deadline:
             self._refuse_ended("before it listened")
-            connection = self._try()
+            connection = self._try(deadline)
             if connection is not None:
                 return connection
             time.sleep(_RETRY_SECONDS)
         raise UploadError(f"the guest does not listen after {self._patience.start:g} s")
 
-    def _try(self) -> socket.socket | None:
+    def _try(self, deadline: float) -> socket.socket | None:
         try:
             connection = socket.create_connection((_HOST, self._guest.port), timeout=1)
         except OSError:
             return None
-        if self._guest.early and not self._stands(connection):
+        if self._guest.early and not self._stands(connection, deadline):
             connection.close()
             return None
         connection.settimeout(self._patience.stall)
         return connection
 
-    def _stands(self, connection: socket.socket) -> bool:
-        """Whether an early connection stays: forwarders take one for a guest that then refuses it."""
+    def _stands(self, connection: socket.socket, deadline: float) -> bool:
+        """Whether an early connection stays: forwarders take one for a guest that then refuses it.
+
+        A console that is heard will tell when the service listens; without one, time has to tell.
+        """
         settled = time.monotonic() + self._patience.settle
-        while time.monotonic() < settled:
+        while time.monotonic() < deadline:
             readable, _, _ = select.select([connection], [], [], _RETRY_SECONDS)
             if readable or self._guest.wait(0) is not None:
                 return False  # the service says nothing: this is its end
-            if self._listens.is_set():
+            if self._listens.is_set() or (not self._heard and time.monotonic() > settled):
                 return True
-        return True
+        return False
 
     def _stream(self, connection: socket.socket, tree: Node, progress: Progress) -> Sent:
         writer = Writer(tree, absolute=True, every_link=not self._guest.keeps_everything)
