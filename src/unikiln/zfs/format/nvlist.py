@@ -1,4 +1,4 @@
-"""Name-value lists, XDR-encoded: labels, the pool's configuration, extended attributes.
+"""Name-value lists, encoded in XDR: labels, the pool's configuration, extended attributes.
 
 A Python dict stands for a list: ``int`` is uint64, ``str`` a string, ``bytes`` a byte array, ``dict`` a
 nested list, ``list`` an array of one of these, ``True`` a boolean without a value (nvpair.c, RFC 4506).
@@ -16,7 +16,7 @@ from unikiln.errors import CorruptError, UnsupportedError
 Value = bool | int | str | bytes | list[int] | list[str] | list["NvList"] | dict[str, "Value"]
 NvList = dict[str, Value]
 
-ENCODE_XDR = 1
+ENCODE_NATIVE, ENCODE_XDR = 0, 1
 _LITTLE = 1
 _HEADER = bytes((ENCODE_XDR, _LITTLE, 0, 0))
 _NV_VERSION, _NV_UNIQUE_NAME = 0, 1
@@ -106,12 +106,16 @@ def decode(data: bytes) -> NvList:
     """The list packed in ``data``; what follows it is ignored.
 
     :raises CorruptError: cut off, or nonsense
-    :raises UnsupportedError: not XDR
+    :raises UnsupportedError: an encoding that we do not know
     """
     if len(data) < 12:
         raise CorruptError("an nvlist is cut off")
+    if data[0] == ENCODE_NATIVE:
+        from unikiln.zfs.format import nvlist_native
+
+        return nvlist_native.decode(data)
     if data[0] != ENCODE_XDR:
-        raise UnsupportedError(f"an nvlist in encoding {data[0]}, not XDR")
+        raise UnsupportedError(f"an nvlist in encoding {data[0]}, neither native nor XDR")
     try:
         return _Decoder(data, 4).pairs(0)
     except (struct.error, IndexError, RecursionError) as error:

@@ -113,14 +113,14 @@ def _build(config: NvList, parts: Parts, ashift: int, depth: int) -> Vdev:
         return Indirect(_called(config), lambda: parts.load_map(config), parts.lookup)
     if kind == "dspare":
         return DistributedSpare(_called(config), number(config, "spareid", number(config, "spare_id")))
+    if kind not in (*_MIRRORS, "raidz", "draid"):
+        raise UnsupportedError(f"{_called(config)} is of a type that is none that we know")
     children = [_build(child, parts, ashift, depth + 1) for child in _children(config)]
     if kind in _MIRRORS:
         return Mirror(_called(config), children)
     if kind == "raidz":
         return _raidz(config, children, parts, ashift)
-    if kind == "draid":
-        return _draid(config, children, ashift)
-    raise UnsupportedError(f"{_called(config)} is of a type that is none that we know")
+    return _draid(config, children, ashift)
 
 
 def _raidz(config: NvList, children: Sequence[Vdev], parts: Parts, ashift: int) -> Raidz:
