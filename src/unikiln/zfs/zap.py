@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from functools import cached_property
 
-from unikiln.errors import CorruptError, UnsupportedError
+from unikiln.errors import CorruptError
 from unikiln.zfs.format import fatzap
 from unikiln.zfs.format import zap as format_zap
 from unikiln.zfs.format.zap import Entry
@@ -52,13 +52,13 @@ class Zap:
     def entry(self, name: bytes) -> Entry | None:
         """All of what is under ``name``, found by its hash.
 
-        :raises UnsupportedError: names are normalized, so their hashes are not those of their bytes
+        Where names are normalized their hashes are not those of their bytes: then all are looked through.
         """
         if self.micro is not None:
             value = self.micro.get(name)
             return None if value is None else Entry(name, (value,))
         if self.header.normalization:
-            raise UnsupportedError("looking names up in a normalized directory is not supported yet")
+            return next((entry for entry in self.entries() if entry.name == name), None)
         leaf = self.header.leaf_of(self.header.digest(name), self._table_block)
         found = (entry for _, entry in self._leaf(leaf) if entry.name == name)
         return next(found, None)

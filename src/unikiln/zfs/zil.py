@@ -115,8 +115,8 @@ def _is_sealed(block: bytes, at: int, pointer: BlockPointer) -> bool:
         return False
     place = at + _CHAIN.size - 32
     body = block[:place] + struct.pack("<4Q", *pointer.checksum) + block[place + 32 : size]
-    words: tuple[int, ...] = (fletcher_4 if slim else fletcher_2)(body[:size])
-    if pointer.encrypted:  # the other half is the MAC
-        words, stated = truncated(pointer.checksum_type, words), stated[:16]
-    sealed: bool = struct.pack(f"<{len(words)}Q", *words) == stated
-    return sealed
+    whole = (fletcher_4 if slim else fletcher_2)(body[:size])
+    # of an encrypted one, the other half is the MAC
+    words = truncated(pointer.checksum_type, whole) if pointer.encrypted else whole
+    sealed: bytes = stated
+    return sealed.startswith(struct.pack(f"<{len(words)}Q", *words))
