@@ -29,7 +29,8 @@ class Aborted(Exception):
 class StandIn:
     """As :class:`unikiln.engine.builder.guest.BuilderGuest`; ``hurt`` makes it fail in some way.
 
-    ``hurt``: ``abort`` after the first file, ``lose`` the last file, ``change`` a byte, ``hang`` at the end.
+    ``hurt``: ``abort`` after the first file, ``lose`` the last file, ``change`` a byte, ``hang`` at the end,
+    ``forget`` to write the disk.
     """
 
     keeps_everything = False
@@ -78,7 +79,8 @@ class StandIn:
                 while self._parse_one(stream, Path(folder)):
                     pass
                 self._hurt_folder(Path(folder))
-                self._write_disk(Path(folder))
+                if self._hurt != "forget":
+                    self._write_disk(Path(folder))
             self._say("cpiod finished")
             self._ending = Ending(0)
         except (Aborted, OSError) as error:

@@ -196,6 +196,7 @@ def test_a_receiver_that_stops_reading(tmp_path: Path, make: Make) -> None:
         ("abort", "no space left on device"),
         ("lose", r"what arrived is not what was sent: - /usr/lib/suid"),
         ("change", r"what arrived is not what was sent: ! /usr/lib/suid: content"),
+        ("forget", "what the guest left cannot be read: .*no ZFS pool"),
         ("hang", "did not finish within 1 s of the last byte"),
     ],
 )

@@ -19,7 +19,7 @@ from unikiln.base.atomic import replacing
 from unikiln.base.progress import QUIET, Progress
 from unikiln.base.tree import Node, totals
 from unikiln.engine.builder.guest import READY, BuilderGuest, Ending, Say
-from unikiln.errors import UploadError
+from unikiln.errors import UploadError, ZfsError
 from unikiln.image.compare import Item, compare, of_filesystem, of_tree
 from unikiln.image.container import open_image
 from unikiln.image.cpio.writer import Sent, Writer, check_sizes
@@ -31,6 +31,8 @@ _PLAIN = frozenset({0o040000, 0o100000, 0o120000})
 _RETRY_SECONDS = 0.05
 _LAST_WORDS_SECONDS = 2.0
 _HOST = "127.0.0.1"
+_CACHE = 16 << 20
+"""Bytes of blocks to keep while everything is read once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,16 +220,22 @@ def check_arrival(image: Path, tree: Node, sent: Sent, *, everything: bool) -> N
     """Read the image, and compare what is in it with what was sent: names, attributes and checksums.
 
     :param everything: owners, times, links and special files were to be kept, too
-    :raises UploadError: it is not the same
+    :raises UploadError: it is not the same, or cannot be read
     """
     from unikiln.zfs.pool import open_pool
 
     checksums = {node: file.checksum for node, file in sent.files.items()}
     expected = _as_sent(of_tree(tree, checksums), everything=everything)
     ignore = frozenset() if everything else frozenset({"uid", "gid", "links", "mtime"})
-    with closing(open_image(image)) as disk, open_pool(only_volume(disk).device) as pool:
-        arrived = of_filesystem(pool.filesystem(DATASET))
-        different = next(compare(expected, arrived, ignore), None)
+    try:
+        with (
+            closing(open_image(image)) as disk,
+            open_pool(only_volume(disk).device, cache=_CACHE) as pool,
+        ):
+            arrived = of_filesystem(pool.filesystem(DATASET))
+            different = next(compare(expected, arrived, ignore), None)
+    except ZfsError as error:
+        raise UploadError(f"what the guest left cannot be read: {error.message}") from error
     if different is not None:
         raise UploadError(f"what arrived is not what was sent: {different}")
 
