@@ -83,6 +83,24 @@ def test_roots_suites_and_status_are_what_zfs_get_says(opened: Pool) -> None:
     assert opened.encryption_roots == sorted(roots)
 
 
+ABOUT_KEYS = ("encryption", "encryptionroot", "keystatus", "keyformat", "keylocation", "pbkdf2iters")
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_properties_of_datasets(opened: Pool, locked: Pool, with_keys: bool) -> None:
+    pool = opened if with_keys else locked
+    for name, expected in corpus.manifest("crypt")["datasets"].items():
+        dataset = pool.dataset(name)
+        stated = {each: tuple(expected["props"][each]) for each in ABOUT_KEYS if each in expected["props"]}
+        if not with_keys and "keystatus" in stated:
+            stated["keystatus"] = ("unavailable", "-")
+        properties = dataset.properties
+        assert {each: tuple(properties[each]) for each in ABOUT_KEYS if each in properties} == stated
+        assert dataset.encryption_root == stated.get("encryptionroot", [""])[0]
+        assert dataset.key_status == stated.get("keystatus", [""])[0]
+        assert dataset.type == expected["type"]
+
+
 def test_a_volume(opened: Pool) -> None:
     expected = corpus.manifest("crypt")["datasets"]["ref_crypt/home/vol"]["volume"]
     objset = opened.dsl.object_set(opened.dsl.find("ref_crypt/home/vol"), "vol")

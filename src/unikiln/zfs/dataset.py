@@ -85,6 +85,16 @@ class Dataset:
         """``filesystem``, ``volume`` or ``snapshot``."""
         return "snapshot" if self.is_snapshot else self.kind
 
+    @property
+    def encryption_root(self) -> str:
+        """The dataset whose key is needed to read this one; empty if it is not encrypted."""
+        return self._datasets.keys.root_of(self.phys.dir_obj)
+
+    @property
+    def key_status(self) -> str:
+        """``available`` or ``unavailable``; empty if it is not encrypted."""
+        return self._datasets.keys.status(self.phys.dir_obj)
+
     @cached_property
     def filesystem(self) -> FileSystem:
         """Its files, with what the intent log says of them.

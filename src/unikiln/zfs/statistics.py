@@ -174,7 +174,12 @@ def _encryption(datasets: Datasets, subject: Subject) -> dict[str, Property]:
     key = datasets.keys.wrapped(subject.phys.dir_obj)
     if key is None:
         return {"encryption": Property("off", "default")}
-    return {
-        "encryption": Property(key.suite.title, "-"),
-        "encryptionroot": Property(datasets.keys.root_of(subject.phys.dir_obj), "-"),
+    found = {
+        "encryption": key.suite.title,
+        "encryptionroot": datasets.keys.root_of(subject.phys.dir_obj),
+        "keystatus": datasets.keys.status(subject.phys.dir_obj),
     }
+    if not subject.is_snapshot:
+        found["keyformat"] = key.format.name.lower()
+        found.update({"pbkdf2iters": str(key.iterations)} if key.iterations else {})
+    return {name: Property(value, "-") for name, value in found.items()}
