@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from tests.zfs import corpus
-from unikiln.base.device import FileDevice
-from unikiln.zfs.pool import Pool, open_pool
+from unikiln.image.pools import open_pool
+from unikiln.zfs.pool import Pool
 from unikiln.zfs.verify import verify
 
 UNPLAYED = {"crypt-zil", "zil-unplayed"}
@@ -24,9 +23,8 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def pool(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     paths = corpus.unpack_all(name, tmp_path_factory.mktemp("pool"))
-    with ExitStack() as opened:
-        devices = [opened.enter_context(FileDevice(path)) for path in paths]
-        yield opened.enter_context(open_pool(devices, key=corpus.keys(name)))
+    with open_pool(paths, key=corpus.keys(name)) as pool:
+        yield pool
     for path in paths:
         path.unlink()
 

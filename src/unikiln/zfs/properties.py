@@ -64,7 +64,7 @@ _ALGORITHM = 0x7F
 """Bits of a compression property; those above are the level."""
 _FAST = (*range(1, 11), *range(20, 101, 10), 500, 1000)
 _FAST_FROM = 103
-"""The number of ``zstd-fast-1`` (``enum zio_zstd_levels``)."""
+"""The number of ``zstd-fast-1``, which is shown as ``zstd-fast`` (``enum zio_zstd_levels``)."""
 _RECEIVED = "$recvd"
 _UNKNOWN_THEN = "$iuv"
 """Holds the value itself when it was one that the pool's version did not know (``ZPROP_IUV_SUFFIX``)."""
@@ -107,8 +107,8 @@ def _zstd_level(value: int) -> str:
     level = value >> _ALGORITHM.bit_length()
     if value & _ALGORITHM != Compression.ZSTD:
         return str(value)
-    if level < _FAST_FROM:
-        return "zstd-fast" if level == _FAST_FROM - 1 else f"zstd-{level}"
+    if level <= _FAST_FROM:
+        return "zstd-fast" if level == _FAST_FROM else f"zstd-{level}"
     return f"zstd-fast-{_FAST[level - _FAST_FROM]}" if level - _FAST_FROM < len(_FAST) else str(value)
 
 
