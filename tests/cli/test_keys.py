@@ -73,6 +73,16 @@ def test_extract(run: Run, key: str, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "hello").read_bytes() == b"hello, world\n"
 
 
+def test_diff(key: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Keys are for both sides; one that is wrong is trouble, not a difference."""
+    root = corpus.unpack("crypt-zil", tmp_path)
+    hexkey = tmp_path / "hex"
+    hexkey.write_text(bytes(range(32)).hex())
+    assert main(["diff", str(root), str(root), "--key", str(hexkey)]) == 0
+    assert main(["diff", str(root), str(root), "--key", key]) == 2
+    assert "a key in hex has 64 hex digits" in capfd.readouterr().err
+
+
 def test_info_shows_what_is_encrypted_and_whether_it_can_be_read(run: Run, key: str) -> None:
     _, out, _ = run("info", "--key", f"{HOME}={key}")
     assert f"\n    aes-256-gcm, key of {HOME}, available\n" in out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unikiln.cli.common import JsonOption, QuietOption, open_dataset
+from unikiln.cli.keys import KeyOption
 from unikiln.cli.output import json_name, print_json, printable
 from unikiln.errors import PoolNotFoundError, UnikilnError
 
@@ -25,6 +26,7 @@ def diff(
     left: Side,
     right: Side,
     times: Annotated[bool, typer.Option("--times", help="Modification times count, too.")] = False,
+    key: KeyOption = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -34,7 +36,7 @@ def diff(
     what only LEFT has, + for what only RIGHT has, ! for what differs, with both values.
     """
     try:
-        found = _differences(left, right, times=times, first_only=quiet and not json)
+        found = _differences(left, right, key, times=times, first_only=quiet and not json)
     except UnikilnError as error:
         error.exit_status = _TROUBLE
         raise
@@ -47,24 +49,26 @@ def diff(
         raise typer.Exit(_DIFFERENT)
 
 
-def _differences(left: Path, right: Path, *, times: bool, first_only: bool) -> list[Difference]:
+def _differences(
+    left: Path, right: Path, key: list[str] | None, *, times: bool, first_only: bool
+) -> list[Difference]:
     from itertools import islice
 
     from unikiln.image.compare import compare
 
     ignore = frozenset() if times else frozenset({"mtime"})
-    with _items(left) as one, _items(right) as other:
+    with _items(left, key) as one, _items(right, key) as other:
         return list(islice(compare(one, other, ignore), 1 if first_only else None))
 
 
 @contextmanager
-def _items(path: Path) -> Iterator[Iterator[Item]]:
+def _items(path: Path, key: list[str] | None) -> Iterator[Iterator[Item]]:
     """What is in ``path``: an image is known by what is in it, all else is a source of files."""
     from unikiln.image.compare import of_filesystem, of_tree
     from unikiln.image.sources import SourceOptions, assemble
 
     if path.is_file() and _is_image(path):
-        with open_dataset(path, None) as opened:
+        with open_dataset(path, None, key) as opened:
             yield of_filesystem(opened.filesystem)
     else:
         yield of_tree(assemble(SourceOptions.of(path)))
