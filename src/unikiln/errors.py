@@ -28,7 +28,7 @@
         ├── ElfError                 a program that this machine cannot load
         ├── GuestMemoryError         the machine ran out of page frames
         ├── GuestCrashError          the guest died of an exception; carries the report
-        ├── GuestFailedError         a guest under QEMU ended, but not well; carries the report, if there is one
+        ├── GuestFailedError         a guest under QEMU ended, but not well; carries what it said
         └── GuestTimeoutError        the guest was ended because it took too long
 
 An error says what is wrong and where; ``hint`` says what to do. The command line prints both on
@@ -109,7 +109,7 @@ class AuthenticationError(ChecksumError):
 
 
 class EncryptionKeyError(ZfsError):
-    """An encrypted dataset whose content cannot be read for want of its key; ``root`` is its encryption root."""
+    """An encrypted dataset that cannot be read for want of its key; ``root`` is its encryption root."""
 
     def __init__(self, message: str, *, hint: str | None = None, root: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -39,7 +39,7 @@ def build(arch: str, output: Path) -> Path:
 
 
 def build_boot_disk(output: Path) -> Path:
-    """What an x86-64 disk begins with, like OSv's ``loader.img``: it says its command line, and powers off."""
+    """What an x86-64 disk begins with, like OSv's ``loader.img``: says its command line, powers off."""
     folder = _HERE / "x86_64"
     flags = [*COMPILE, *LINK, *_FLAGS["x86_64"], "-T", str(folder / "boot_sector.ld")]
     judges.run(COMPILERS["x86_64"], *flags, "-o", output, folder / "boot_sector.S")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unikiln.zfs.pool import Member, Pool
+from unikiln.zfs.assembly import Member
+from unikiln.zfs.pool import Pool
 from unikiln.zfs.vdev.labels import Label, number
 from unikiln.zfs.vdev.top import leaf_guids
 
