@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.zfs import corpus
 from unikiln.base.device import MemoryDevice
-from unikiln.errors import ChecksumError, CorruptError, PoolNotFoundError, UnsupportedError
+from unikiln.errors import ChecksumError, CorruptError, PoolNotFoundError, UnikilnError, UnsupportedError
 from unikiln.zfs import zio
 from unikiln.zfs.arc import Arc
 from unikiln.zfs.codec import checksum
@@ -189,3 +193,79 @@ def test_holes_and_embedded_blocks_need_no_device() -> None:
 def test_other_kinds_of_vdev_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="striped-2"):
         TopVdev({"type": "striped", "id": 2}, Parts())
+
+
+def test_redacted_blocks_are_refused() -> None:
+    embedded = BlockPointer((), 512, 1, Compression.OFF, Checksum.OFF, 19, 0, 1, 1, payload=b"x")
+    words = list(struct.unpack("<16Q", blkptr.pack(embedded)))
+    words[6] |= 2 << 40
+    redacted = blkptr.unpack(struct.pack("<16Q", *words))
+    assert redacted.redacted
+    with pytest.raises(UnsupportedError, match="redacted"):
+        Rig().reader.read(redacted)
+    words[6] |= 1 << 40
+    with pytest.raises(CorruptError, match="type 3"):
+        blkptr.unpack(struct.pack("<16Q", *words))
+
+
+LEAF = {"type": "disk"}
+KINDS: list[dict[str, object]] = [
+    {"type": "raidz", "nparity": 2, "children": [{**LEAF, "guid": n} for n in range(1, 6)]},
+    {
+        "type": "raidz", "nparity": 1, "raidz_expand_txgs": [9],
+        "children": [{**LEAF, "guid": n} for n in (1, 2, 3)],
+    },
+    {
+        "type": "draid", "nparity": 1, "draid_ndata": 2, "draid_nspares": 1, "draid_ngroups": 1,
+        "children": [{**LEAF, "guid": n} for n in (1, 2, 3, 4)],
+    },
+    {"type": "hole"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config["type"]))
+@given(
+    offset=st.integers(0, 1 << 63) | st.integers(0, 1 << 23),
+    size=st.integers(1, 64),
+    gang=st.booleans(),
+    birth=st.integers(0, 20),
+    kind=st.integers(0, 20),
+)
+def test_any_address_reads_or_is_an_error_of_ours(
+    config: dict[str, object], offset: int, size: int, gang: bool, birth: int, kind: int
+) -> None:
+    leaves = {n: Leaf(MemoryDevice(bytes(6 << 20), f"disk{n}"), n) for n in range(1, 6)}
+    top = TopVdev({**config, "id": 0, "ashift": 12}, Parts(leaves))  # type: ignore[dict-item]
+    reader = zio.Reader({0: top}, Arc(1 << 20))
+    dva = Dva(0, offset // 512 * 512, 4096, gang)
+    pointer = BlockPointer((dva,), 512 * size, 512 * size, Compression.OFF, kind, 19, 0, birth, 1)
+    with contextlib.suppress(UnikilnError):
+        assert len(reader.read(pointer)) == 512 * size
+    with contextlib.suppress(UnikilnError):
+        list(reader.locator.problems(pointer))
+    reader.close()
+
+
+@pytest.mark.parametrize("size", [512, 4096])
+def test_gangs_with_headers_of_either_size(size: int) -> None:
+    rig = Rig()
+    rig.reader.locator.dynamic_gangs = True
+    top = rig.reader.locator.vdevs[0]
+    top.ashift = 12
+    members = [rig.write(bytes([n]) * 512, 65536 + 512 * n) for n in range((size - 40) // 128)]
+    data = b"".join(bytes([n]) * 512 for n in range(len(members)))
+    dva = Dva(0, 8192, size, gang=True)
+    words = checksum.checksum(Checksum.FLETCHER_4, data)
+    pointer = BlockPointer(
+        (dva,), len(data), len(data), Compression.OFF, Checksum.FLETCHER_4, 19, 0, 5, 1, words
+    )
+    body = b"".join(blkptr.pack(member) for member in members).ljust(size - 40, b"\0")
+    body += struct.pack("<Q", label.MAGIC)
+    seal = checksum.sha256(body + struct.pack("<4Q", 0, dva.offset, 5, 0))
+    rig.devices[0].write_at(label.START + dva.offset, body + struct.pack("<4Q", *seal))
+    assert rig.reader.read(pointer) == data
+    assert list(rig.reader.locator.problems(pointer)) == []
+    rig.devices[0].content[label.START + 65536 + 700] ^= 1
+    assert [line.partition(":")[0] for line in rig.reader.locator.problems(pointer)] == ["gang member <0"]
+    with pytest.raises(ChecksumError):
+        zio.Reader(rig.reader.locator.vdevs, Arc()).locator.find(pointer)

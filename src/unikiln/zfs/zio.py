@@ -209,5 +209,10 @@ def _without_device(pointer: BlockPointer) -> bytes:
         raise CorruptError(f"block {pointer.describe()} of {pointer.lsize} bytes")
     if pointer.payload is None:
         return bytes(pointer.lsize)
+    if pointer.redacted:
+        raise UnsupportedError(
+            f"block {pointer.describe()} was redacted",
+            hint="its data is only where the dataset was sent from",
+        )
     check(pointer)
     return decode(pointer, pointer.payload)

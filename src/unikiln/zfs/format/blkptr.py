@@ -26,6 +26,8 @@ HOLE = bytes(SIZE)
 _WORDS = struct.Struct("<16Q")
 _LITTLE_ENDIAN = 1 << 63
 _GANG = 1 << 63
+_EMBEDDED_DATA, _REDACTED = 0, 2
+"""What an embedded block pointer holds (``bp_embedded_type_t``); 1 was never used."""
 
 
 class Checksum(IntEnum):
@@ -86,9 +88,9 @@ class Dva(NamedTuple):
 class BlockPointer:
     """A block pointer, decoded; sizes in bytes, ``checksum`` four 64-bit words.
 
-    ``payload`` is set when the data is embedded; ``dvas`` holds only those that are in use.
-    ``encrypted`` says that an encrypted dataset wrote it (``BP_USES_CRYPT``): the block is encrypted,
-    with ``salt`` and ``iv``, or only authenticated.
+    ``redacted`` ones had data that ``zfs send --redact`` left out; ``payload`` is set when it is embedded;
+    ``dvas`` holds only those that are in use. ``encrypted`` says that an encrypted dataset wrote it
+    (``BP_USES_CRYPT``): the block is encrypted, with ``salt`` and ``iv``, or only authenticated.
     """
 
     dvas: tuple[Dva, ...]
@@ -108,6 +110,7 @@ class BlockPointer:
     little_endian: bool = True
     salt: bytes = b""
     iv: bytes = b""
+    redacted: bool = False
 
     @property
     def is_hole(self) -> bool:
@@ -263,9 +266,9 @@ def _unpack_plain(words: tuple[int, ...]) -> BlockPointer:
 
 
 def _unpack_embedded(raw: bytes, prop: int, birth: int) -> BlockPointer:
-    psize = (prop >> 25 & 0x7F) + 1
-    if psize > EMBEDDED_MAX:
-        raise CorruptError(f"an embedded block pointer of {psize} bytes")
+    psize, kind = (prop >> 25 & 0x7F) + 1, prop >> 40 & 0xFF
+    if psize > EMBEDDED_MAX or kind not in (_EMBEDDED_DATA, _REDACTED):
+        raise CorruptError(f"an embedded block pointer of type {kind} and {psize} bytes")
     payload = raw[:48] + raw[56:80] + raw[88:]
     return BlockPointer(
         (),
@@ -278,5 +281,6 @@ def _unpack_embedded(raw: bytes, prop: int, birth: int) -> BlockPointer:
         birth=birth,
         fill=1,
         payload=payload[:psize],
+        redacted=kind == _REDACTED,
         little_endian=bool(prop & _LITTLE_ENDIAN),
     )
