@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from tests.zfs import corpus
-from unikiln.base.device import BlockDevice, FileDevice
+from unikiln.base.device import BlockDevice
 from unikiln.errors import ImageError, PoolNotFoundError, UnsupportedError
-from unikiln.zfs import open_pool
+from unikiln.image.pools import open_pool
 from unikiln.zfs.dataset import Dataset
 from unikiln.zfs.pool import Pool
 from unikiln.zfs.records import Delegation
 
-NAMES = ("datasets", "zplprops", "zvol", "legacy-v1", "blockclone", "gang", "empty")
+NAMES = [name for name in corpus.names() if "zil" not in name]
 CHANGED_BY_THE_EXPORT = frozenset(
     {
         "used", "available", "referenced", "logicalused", "logicalreferenced", "compressratio", "written",
@@ -52,7 +52,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 
 def opened(name: str, folder: Path) -> Iterator[Pool]:
-    with FileDevice(corpus.unpack(name, folder)) as device, open_pool(device) as pool:
+    with open_pool(corpus.unpack_all(name, folder), key=corpus.keys(name)) as pool:
         yield pool
 
 

@@ -54,6 +54,8 @@ OBJECT_DIRECTORY = 1
 _CONFIG_MAX = 16 << 20
 _DYNAMIC_GANGS = "com.klarasystems:dynamic_gang_header"
 _STATES = {0: "active", 1: "exported", 2: "destroyed", 3: "spare", 4: "l2cache", 5: "uninitialized"}
+_SPECIAL = b"org.zfsonlinux:allocation_bias"
+"""In the ZAP of a vdev that is kept for metadata, small blocks or deduplication tables."""
 _EMBEDDED_LOG_METASLABS = 64
 """From so many metaslabs on, a vdev keeps one for the intent log (``zfs_embedded_slog_min_ms``)."""
 
@@ -308,14 +310,18 @@ class Pool:
 
     def _writable(self) -> int:
         """Bytes that datasets may fill in all: less the slop (``spa_get_slop_space``), less what is used."""
-        whole = 0
+        whole = elsewhere = 0
         for top in self.vdevs.values():
             log = 1 if top.metaslabs >= _EMBEDDED_LOG_METASLABS else 0
-            normal = not top.is_log and "alloc_bias" not in top.config
-            whole += top.deflated((top.metaslabs - log) << top.metaslab_shift) if normal else 0
+            if top.is_log:
+                continue
+            if space.in_vdev_zap(self.mos, top, _SPECIAL):
+                elsewhere += top.deflated(self.usage[top.number].allocated)
+            else:
+                whole += top.deflated((top.metaslabs - log) << top.metaslab_shift)
         used = Datasets(self.mos, 0, "", 0).directory(self.listed(b"root_dataset")).used_bytes
         shared = saved_bytes(self.mos, self.directory)
-        return max(0, whole - slop(whole) + shared - used)
+        return max(0, whole - slop(whole) + elsewhere + shared - used)
 
     def datasets(self) -> list[DatasetInfo]:
         """Every file system, volume and snapshot: parents first, snapshots after what they are of."""

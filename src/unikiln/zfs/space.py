@@ -128,7 +128,7 @@ def usage(mos: ObjectSet, vdev: TopVdev, logs: list[LogRuns]) -> SpaceUsage:
 
 def _checkpointed(mos: ObjectSet, vdev: TopVdev) -> Iterator[Runs]:
     """What was freed since the pool's checkpoint: allocated in the metaslabs' maps for its sake alone."""
-    number = _in_vdev_zap(mos, vdev, b"com.delphix:pool_checkpoint_sm")
+    number = in_vdev_zap(mos, vdev, b"com.delphix:pool_checkpoint_sm")
     if number:
         _, data = _read_map(mos.object(number))
         yield decode_runs(data, vdev.ashift)[1]
@@ -169,7 +169,7 @@ def _metaslab_objects(mos: ObjectSet, vdev: TopVdev) -> list[int]:
 
 def _unflushed_txgs(mos: ObjectSet, vdev: TopVdev) -> list[int]:
     """Since which txg the logs hold what each metaslab's map does not."""
-    number = _in_vdev_zap(mos, vdev, b"com.delphix:ms_unflushed_phys_txgs")
+    number = in_vdev_zap(mos, vdev, b"com.delphix:ms_unflushed_phys_txgs")
     if not number:
         return []
     obj = mos.object(number)
@@ -178,7 +178,7 @@ def _unflushed_txgs(mos: ObjectSet, vdev: TopVdev) -> list[int]:
     return txgs
 
 
-def _in_vdev_zap(mos: ObjectSet, vdev: TopVdev, name: bytes) -> int:
+def in_vdev_zap(mos: ObjectSet, vdev: TopVdev, name: bytes) -> int:
     """What is under ``name`` in the vdev's own ZAP, or 0."""
     top = vdev.config.get("com.delphix:vdev_zap_top")
     return (Zap(mos.object(top)).get(name) or 0) if isinstance(top, int) else 0

@@ -32,7 +32,7 @@ _COUNTS = {
     "filesystem_count": b"com.joyent:filesystem_count",
     "snapshot_count": b"com.joyent:snapshot_count",
 }
-_SOURCES = {"volsize": "local"}
+_DEFAULT_VOLUME_BLOCK = 16384
 _SNAPSHOTS_CHANGED = b"com.ixsystems:snapshots_changed"
 _REDACTED = b"com.delphix:redacted_datasets"
 
@@ -42,8 +42,15 @@ def statistics(datasets: Datasets, subject: Subject) -> dict[str, Property]:
     found = dict(_common(datasets, subject))
     found.update(_of_snapshot(datasets, subject) if subject.is_snapshot else _of_head(datasets, subject))
     found.update(_of_contents(datasets, subject))
-    counted = {name: Property(str(value), _SOURCES.get(name, "-")) for name, value in found.items()}
+    counted = {name: Property(str(value), _source(name, value)) for name, value in found.items()}
     return {**counted, **_encryption(datasets, subject), **_limits(datasets, subject)}
+
+
+def _source(name: str, value: object) -> str:
+    """What ``zfs get`` shows as the source of two that were chosen once; the others have none."""
+    if name == "volsize":
+        return "local"
+    return "default" if name == "volblocksize" and value == _DEFAULT_VOLUME_BLOCK else "-"
 
 
 def _common(datasets: Datasets, subject: Subject) -> Iterator[tuple[str, object]]:
