@@ -37,12 +37,12 @@ def _expand(source: Any, out: Any, padded: int) -> int:  # noqa: ANN401
                     return _ENDS_EARLY if position > padded else _BEFORE_START
                 if end > size:
                     end = size
-                if start + end - filled <= filled:
-                    out[filled:end] = out[start : start + end - filled]
-                else:  # a match that reaches into what it makes itself
-                    for at in range(filled, end):
-                        out[at] = out[start + at - filled]
-                filled = end
+                while filled < end:  # a match may reach into what it makes itself
+                    count = filled - start
+                    if count > end - filled:
+                        count = end - filled
+                    out[filled : filled + count] = out[start : start + count]
+                    filled += count
             if filled == size:
                 break
     return 0 if position <= padded else _ENDS_EARLY

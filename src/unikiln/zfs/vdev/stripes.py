@@ -7,7 +7,7 @@ set of devices that parity can replace is tried, the small ones first (``vdev_ra
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, islice
 from typing import NamedTuple
@@ -41,19 +41,25 @@ class Row(NamedTuple):
 
 @dataclass
 class Stripes:
-    """A block in rows; what the columns hold is read once, when it is first needed."""
+    """A block in rows; what a column holds is read once, when it is first needed: parity only to replace data."""
 
     name: str
     children: Sequence[Vdev]
     rows: Sequence[Row]
     size: int
     birth: int
+    _found: dict[Column, list[bytes]] = field(default_factory=dict)
 
     @cached_property
-    def _found(self) -> dict[Column, list[bytes]]:
-        """What the devices say that each column holds: nothing, or different things while one is replaced."""
-        columns = {column for row in self.rows for column in (*row.parity, *row.data)}
-        return {column: self._read_column(column) for column in columns}
+    def _columns(self) -> set[Column]:
+        return {column for row in self.rows for column in (*row.parity, *row.data)}
+
+    def _content(self, column: Column) -> list[bytes]:
+        """What the devices say that a column holds: nothing, or different things while one is replaced."""
+        found = self._found.get(column)
+        if found is None:
+            found = self._found[column] = self._read_column(column)
+        return found
 
     def _read_column(self, column: Column) -> list[bytes]:
         if not column.size:
@@ -71,14 +77,14 @@ class Stripes:
     @cached_property
     def _readable(self) -> list[int]:
         """The children that can be read wherever this block needs them."""
-        used = {column.child for column, _ in self._found.items() if column.size}
-        bad = {column.child for column, found in self._found.items() if not found}
+        used = {column.child for column in self._columns if column.size}
+        bad = {column.child for column in self._columns if not self._content(column)}
         return sorted(used - bad)
 
     def attempts(self) -> Iterator[Attempt]:
         """As it is, then without each set of devices; each with either side of what is being replaced."""
         yield self._without((), 0)
-        choices = range(max(len(found) for found in self._found.values()) or 1)
+        choices = range(max(len(self._content(column)) for column in self._columns) or 1)
         ways = (
             (chosen, choice)
             for count in range(len(self.rows[0].parity) + 1)
@@ -116,7 +122,7 @@ class Stripes:
         return found
 
     def _padded(self, column: Column, length: int, distrusted: Sequence[int], choice: int) -> Bytes | None:
-        found = self._found[column]
+        found = self._content(column)
         if not found or (column.child in distrusted and column.size):
             return None
         whole = np.zeros(length, dtype=np.uint8)
@@ -145,7 +151,7 @@ class Stripes:
                 target[: column.size] = whole[column.at : column.at + column.size]
             expected = [raidz.parity_of(data, number) for number in range(len(row.parity))]
             for column, values in zip((*row.parity, *row.data), (*expected, *data), strict=True):
-                if any(found != values[: column.size].tobytes() for found in self._found[column]):
+                if any(found != values[: column.size].tobytes() for found in self._content(column)):
                     wrong[column.child] = "parity" if column in row.parity else "data"
         for child, what in sorted(wrong.items()):
             yield f"on {self.children[child].name}: its {what} is wrong"
