@@ -15,7 +15,9 @@ import pytest
 from tests.zfs import corpus
 from unikiln.base.device import FileDevice
 from unikiln.errors import CorruptError
+from unikiln.zfs import zil
 from unikiln.zfs.filesystem import FileSystem
+from unikiln.zfs.format import blkptr
 from unikiln.zfs.format.zil import Record, Tx
 from unikiln.zfs.pool import Pool, open_pool
 from unikiln.zfs.replay import ReplayedFileSystem
@@ -236,3 +238,14 @@ def test_a_claimed_log_ends_where_the_claim_says(pool: Pool) -> None:
     replayed_some = struct.pack("<2Q", claim, every[3].sequence) + claimed[16:]
     assert list(log_records(objset.reader, replayed_some, pool.txg)) == every[4:10]
     assert list(log_records(objset.reader, header, every[-1].txg + 1000)) == []
+
+
+def test_a_log_that_leads_back_into_itself_ends(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    objset = pool.dataset(f"ref_{NAME}/z").objset
+    header = objset.head.zil_header
+    first = blkptr.unpack(header, 16)
+    records = len(list(log_records(objset.reader, header, pool.txg)))
+    opened = zil._opened
+    monkeypatch.setattr(zil, "_opened", lambda block, pointer: (first, opened(block, pointer)[1]))
+    assert 0 < len(list(log_records(objset.reader, header, pool.txg))) < records
+    assert len(list(zil.log_blocks(objset.reader, header, 1 << 60))) == 1

@@ -77,8 +77,14 @@ class ReplayedFileSystem(FileSystem):
         super().__init__(objset)
         self.nodes: dict[int, Node] = {}
         self._gone: set[int] = set()
-        for record in records:
-            self._replay(record)
+        try:
+            for record in records:
+                self._replay(record)
+        except CorruptError as error:
+            raise CorruptError(
+                f"{self.name}: its intent log cannot be replayed: {error.message}",
+                hint="look without it: --no-zil, or zil=False",
+            ) from error
 
     def inode(self, number: int) -> Inode:
         """The inode that is object ``number``.
@@ -196,7 +202,7 @@ class ReplayedFileSystem(FileSystem):
     def _move(self, source: int, old: bytes, target: int, new: bytes) -> None:
         entry, there = self._entry(source, old), self._entry(target, new)
         if entry is None:
-            raise CorruptError(f"{self.name}: the intent log renames {old!r}, which is not there")
+            raise CorruptError(f"it renames {old!r}, which is not there")
         if there is not None and there.object == entry.object and there.name != entry.name:
             self._drop(source, old)
             return
@@ -223,9 +229,7 @@ class ReplayedFileSystem(FileSystem):
         old, new = record.names(2, _RENAME_NAMES)
         one, other = self._entry(source, old), self._entry(target, new)
         if one is None or other is None:
-            raise CorruptError(
-                f"{self.name}: the intent log exchanges {old!r} and {new!r}, which are not there"
-            )
+            raise CorruptError(f"it exchanges {old!r} and {new!r}, which are not there")
         self._unlink(source, one)
         self._unlink(target, other)
         self._link(source, one.name, other.object)
@@ -314,7 +318,7 @@ def cloned(objset: ObjectSet, record: Record) -> Iterator[tuple[int, int, Source
     """(offset, length, source) of each block of a range that was cloned."""
     _, offset, length, block_size, count = record.words(5)
     if _CLONE_POINTERS + count * blkptr.SIZE > len(record.data):
-        raise CorruptError(f"{objset.name}: the intent log clones {count} blocks and lists fewer")
+        raise CorruptError(f"it clones {count} blocks and lists fewer")
     for index in range(count):
         pointer = blkptr.unpack(record.data, _CLONE_POINTERS + index * blkptr.SIZE)
         start = index * block_size

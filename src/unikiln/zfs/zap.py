@@ -87,6 +87,8 @@ class Zap:
     def _table_block(self, number: int) -> bytes:
         if not 0 < number < self.object.blocks:
             raise CorruptError(f"ZAP {self.object.number} has its pointer table in block {number}")
+        if self.object.block_pointer(number) is None:
+            raise CorruptError(f"ZAP {self.object.number} has a hole in its pointer table")
         return self.object.read_block(number)
 
     def _leaf(self, number: int) -> list[tuple[int, Entry]]:

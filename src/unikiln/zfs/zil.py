@@ -42,7 +42,7 @@ def log_blocks(reader: Reader, header: bytes, pool_txg: int) -> Iterator[BlockPo
             return
         yield pointer
         following = _next(reader, pointer)
-        if following is None:
+        if following is None or not _is_later(following, pointer):
             return
         pointer = following
 
@@ -70,12 +70,19 @@ def log_records(reader: Reader, header: bytes, pool_txg: int) -> Iterator[Record
                 return
             if record.sequence > replayed and record.txg >= since:
                 yield record
+        if not _is_later(following, pointer):
+            return
         pointer = following
 
 
 def _next(reader: Reader, pointer: BlockPointer) -> BlockPointer | None:
     block = _sealed_block(reader, pointer)
     return None if block is None else _opened(block, pointer)[0]
+
+
+def _is_later(following: BlockPointer, pointer: BlockPointer) -> bool:
+    """Whether a block comes after another; a log that leads back into itself has no end."""
+    return following.checksum[_SEQUENCE] > pointer.checksum[_SEQUENCE]
 
 
 def _opened(block: bytes, pointer: BlockPointer) -> tuple[BlockPointer, bytes]:
