@@ -16,6 +16,7 @@ SIZE = 8 * _WORDS
 """Bytes of an uberblock with all fields; older ones have zeros, or nothing we look at, at the end."""
 _HEAD = struct.Struct("<5Q")
 _TAIL = struct.Struct("<6Q")
+_SHORTEST = _HEAD.size + blkptr.SIZE + 8
 _SEQUENCE_VALID = 1 << 1
 _REFLOW_BITS = 55
 _SCRATCH_VALID = 1
@@ -71,8 +72,9 @@ class Uberblock:
 def unpack(data: bytes, offset: int = 0) -> Uberblock | None:
     """The uberblock of either byte order at ``offset``, or None where there is none."""
     raw = data[offset : offset + SIZE]
-    if len(raw) < SIZE:
+    if len(raw) < _SHORTEST:
         return None
+    raw = raw.ljust(SIZE, b"\0")
     if int.from_bytes(raw[:8], "big") == MAGIC:
         raw = np.frombuffer(raw, dtype=">u8").astype("<u8").tobytes()
     magic, version, txg, guid_sum, timestamp = _HEAD.unpack_from(raw)

@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Stripes:
-    """A block in rows; what a column holds is read once, when it is first needed: parity only to replace data."""
+    """A block in rows; a column is read once, when it is first needed: parity only to replace data."""
 
     name: str
     children: Sequence[Vdev]
