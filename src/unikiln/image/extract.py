@@ -13,14 +13,15 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unikiln.base.filesystem import Attributes, FileSystem, Inode
 from unikiln.base.progress import QUIET, Progress
 from unikiln.errors import HostError, ImageError, UnikilnError
+from unikiln.image.inside import Names
+from unikiln.image.naming import naming, shown
 from unikiln.image.walk import Visit, walk
 
 _CHUNK = 1 << 20
@@ -31,7 +32,6 @@ _MAY_FAIL = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, e
 _CANNOT_HAVE = frozenset({errno.EFBIG, errno.EPERM, errno.ENXIO})
 """Too large for the host's file system, or a device without being root."""
 
-Names = tuple[bytes, ...]
 _HERE: Names = ()
 
 
@@ -85,11 +85,11 @@ class _Extraction:
     def run(self, filesystem: FileSystem, top: Inode) -> Extracted:
         for visit in walk(filesystem, top):
             names = self._base + visit.names
-            with _naming(names):
+            with naming(names):
                 self._check(names)
                 self._copy(names, visit)
         for names, inode in reversed(self._directories):
-            with _naming(names):
+            with naming(names):
                 self._dress(self._directory(names), names, inode)
         return self.done
 
@@ -183,7 +183,7 @@ class _Extraction:
         except OSError as error:
             if isinstance(error, UnikilnError) or error.errno not in _CANNOT_HAVE:
                 raise
-            self.done.failures.append(f"{_shown(names)}: {error.strerror}")
+            self.done.failures.append(f"{shown(names)}: {error.strerror}")
             self._links.pop(inode.object, None)
             return False
         return True
@@ -246,7 +246,7 @@ class _Extraction:
         """Remember an attribute that the host would not take; anything but a refusal is an error."""
         if error.errno not in _MAY_FAIL:
             raise error
-        self.done.warnings.append(f"{_shown(names)}: attribute {os.fsdecode(xattr)}: {error.strerror}")
+        self.done.warnings.append(f"{shown(names)}: attribute {os.fsdecode(xattr)}: {error.strerror}")
 
 
 def _copy_range(inode: Inode, fd: int, offset: int, length: int) -> None:
@@ -263,20 +263,3 @@ def _copy_range(inode: Inode, fd: int, offset: int, length: int) -> None:
 
 def _times(attributes: Attributes) -> tuple[int, int]:
     return attributes.atime_ns, attributes.mtime_ns
-
-
-def _shown(names: Names) -> str:
-    return os.fsdecode(b"/" + b"/".join(names))
-
-
-@contextmanager
-def _naming(names: Names) -> Iterator[None]:
-    """Turn the host's refusal into an error that names the file of the image."""
-    try:
-        yield
-    except UnikilnError:
-        raise
-    except OSError as error:
-        raise HostError(f"{_shown(names)} of the image: {error.strerror}") from error
-    except (OverflowError, ValueError) as error:
-        raise ImageError(f"{_shown(names)} of the image: {error}") from error

@@ -6,14 +6,8 @@ from unikiln.base.size import format_size
 from unikiln.mmu.aarch64 import fault as arm_fault
 from unikiln.mmu.aarch64 import regime as arm
 from unikiln.mmu.aarch64.describe import summary as arm_summary
-from unikiln.mmu.aarch64.syndrome import (
-    EC_DATA_ABORT_LOWER,
-    EC_DATA_ABORT_SAME,
-    EC_INSTRUCTION_ABORT_LOWER,
-    EC_INSTRUCTION_ABORT_SAME,
-    Syndrome,
-    encode_abort,
-)
+from unikiln.mmu.aarch64.report import fault_syndrome
+from unikiln.mmu.aarch64.syndrome import Syndrome
 from unikiln.mmu.layout import Layout
 from unikiln.mmu.request import Access, Request
 from unikiln.mmu.space import Fault, Space
@@ -24,13 +18,6 @@ from unikiln.mmu.x86.registers import EFER_NXE
 
 PRIVILEGES = {"aarch64": ("EL1", "EL0"), "x86_64": ("kernel", "user")}
 """What the two levels of privilege are called, the higher first."""
-
-_CLASSES = {
-    (False, False): EC_DATA_ABORT_LOWER,
-    (False, True): EC_DATA_ABORT_SAME,
-    (True, False): EC_INSTRUCTION_ABORT_LOWER,
-    (True, True): EC_INSTRUCTION_ABORT_SAME,
-}
 """The exception class by whether it is a fetch, and whether it is from EL1."""
 _ACCESSES = {Access.READ: "read", Access.WRITE: "write", Access.EXECUTE: "instruction fetch"}
 
@@ -72,7 +59,5 @@ def fault(found: Fault) -> str:
     """The fault, and what the processor would report."""
     if not isinstance(found, arm_fault.Fault):
         return str(found) if found.cr2 is None else f"{found}; CR2 would be {found.cr2:#x}"
-    request = found.request
-    ec = _CLASSES[request.access is Access.EXECUTE, request.privileged]
-    esr = encode_abort(ec, found.status_code, wnr=request.access is Access.WRITE)
+    esr = fault_syndrome(found)
     return f"{found}; ESR_EL1 would be {esr:#x}: {Syndrome.decode(esr).sentence}"

@@ -11,14 +11,17 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from unikiln.errors import CpioError, HostError, UnikilnError
+from unikiln.errors import CpioError, HostError
 from unikiln.image.cpio.newc import Header
 from unikiln.image.cpio.receive import Names
 from unikiln.image.inside import Inside
+from unikiln.image.naming import naming, shown
+
+_naming = partial(naming, source="archive", kind=CpioError)
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -94,7 +97,7 @@ class FolderReceiver:
             except OSError as error:
                 if error.errno not in _CANNOT_HAVE:
                     raise
-                self.failures.append(f"{_shown(names)}: {error.strerror}")
+                self.failures.append(f"{shown(names)}: {error.strerror}")
                 return None
             self._dress_name(parent, names[-1], header)
             return self._note((folder, names[-1]), header)
@@ -222,20 +225,3 @@ def _write(fd: int, content: Iterator[bytes]) -> None:
             written = os.pwrite(fd, view, at)
             view, at = view[written:], at + written
     os.ftruncate(fd, size)
-
-
-def _shown(names: Names) -> str:
-    return os.fsdecode(b"/" + b"/".join(names))
-
-
-@contextmanager
-def _naming(names: Names) -> Iterator[None]:
-    """Turn the host's refusal into an error that names the file of the archive."""
-    try:
-        yield
-    except UnikilnError:
-        raise
-    except OSError as error:
-        raise HostError(f"{_shown(names)} of the archive: {error.strerror}") from error
-    except (OverflowError, ValueError) as error:
-        raise CpioError(f"{_shown(names)} of the archive: {error}") from error
