@@ -23,6 +23,7 @@ from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 from unikiln.engine import native
 from unikiln.engine.blocks import BlockHook
+from unikiln.engine.deferred import DeferredSignals
 from unikiln.engine.exitchecks import ExitChecks
 from unikiln.engine.loadstore import effective_address
 from unikiln.engine.ticker import Ticker
@@ -76,6 +77,7 @@ class EmbeddedEngine:
         self._stale_code = False
         self._scans = scan_interval > 0
         self._blocks = BlockHook(handle, self._stop)
+        self._signals = DeferredSignals(self._blocks.request_stop)
         self._ticker = Ticker(self._blocks.request_stop, scan_interval or INTERRUPT_CHECK)
         self._read_pc = native.batch_reader(handle, [reg.UC_ARM64_REG_PC])
         self._read_all = native.batch_reader(handle, _X + _SPECIAL)
@@ -151,8 +153,9 @@ class EmbeddedEngine:
         :raises GuestSignal: it died of one
         :raises GuestMemoryError: it needs more memory than there is
         """
-        with self._ticker:
+        with self._signals, self._ticker:
             while True:
+                self._signals.deliver()
                 try:
                     self._run_until_stopped()
                 except GuestExit as leaving:
@@ -256,7 +259,7 @@ class EmbeddedEngine:
 
     def _interrupt_hook(self, handle: int) -> Callable[[int, int, int], None]:
         """The interrupt hook: ``svc`` is a system call, anything else a signal."""
-        process, call = self._process, syscalls.call
+        process, call, signals = self._process, syscalls.call, self._signals
         read = native.batch_reader(handle, [reg.UC_ARM64_REG_X8, *_X[:6]])
         write_result = self._write[_X[0]]
 
@@ -265,8 +268,12 @@ class EmbeddedEngine:
                 if number != _SVC:
                     raise _signal_of(number)
                 what, *arguments = read()
-                write_result(call(process, what, arguments))
+                signals.at_once = True  # it may wait, for a key or for a time
+                result = call(process, what, arguments)
+                signals.at_once = False
+                write_result(result)
             except BaseException as event:
+                signals.at_once = False
                 self._leave(event)
 
         return interrupt

@@ -41,7 +41,7 @@ def look(image: Path) -> Stored:
     try:
         sector = disk.read_at(0, min(SECTOR, disk.size))
         has_code = image_kernel.arch_of(sector) == X86_64 and any(sector[:64])
-        return Stored(has_code, mbr.read_cmdline(disk))
+        return Stored(has_code, (mbr.read_text(disk) or None) if has_code else mbr.read_cmdline(disk))
     finally:
         disk.close()
 
