@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,14 @@ def test_damaged_cores_are_refused_or_read(tmp_path: Path, data: st.DataObject) 
         dump.load(0x1000) if present[64] else None
     except MmuError as error:
         assert str(path) in str(error)
+
+
+def test_an_offset_that_no_file_has(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    header = bytearray(b"\x7fELF\x02\x01\x01" + bytes(57))
+    struct.pack_into("<HHI", header, 16, 4, 183, 1)
+    struct.pack_into("<Q", header, 32, 1 << 63)
+    struct.pack_into("<HHH", header, 52, 64, 56, 1)
+    path.write_bytes(header + bytes(64))
+    with pytest.raises(MmuError, match="damaged ELF file"):
+        Dump(path)

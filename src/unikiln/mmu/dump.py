@@ -7,6 +7,7 @@ The file is mapped into memory, not read.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 from pathlib import Path
@@ -121,8 +122,12 @@ def _elf(file: BinaryIO, path: Path) -> Contents:
 
     try:
         return _core(ELFFile(file), path)
-    except (ELFError, ConstructError, ValueError, KeyError, AttributeError, UnicodeError) as error:
+    except (ELFError, ConstructError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise MmuError(f"{path}: is a damaged ELF file: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise MmuError(f"{path}: is a damaged ELF file: an offset that no file has") from error
 
 
 def _core(elf: ELFFile, path: Path) -> Contents:

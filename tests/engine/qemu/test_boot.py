@@ -137,6 +137,7 @@ def test_a_disk_without_room_for_a_command_line(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     with FileDevice(path := _empty(path), writable=True) as device:
         write_disk(device, 512, (1 << 20) - 512, None)
+        device.write_at(512, b"a file system, from its first byte on\0\1")
     with pytest.raises(ImageError, match="no room for a command line"):
         overlay.make(tmp_path / "overlay", Disk(path, "raw"), "/hello")
 
