@@ -83,7 +83,7 @@ class ReplayedFileSystem(FileSystem):
         except CorruptError as error:
             raise CorruptError(
                 f"{self.name}: its intent log cannot be replayed: {error.message}",
-                hint="look without it: --no-zil, or zil=False",
+                hint="look without it, by open_pool(..., zil=False)",
             ) from error
 
     def inode(self, number: int) -> Inode:
