@@ -231,7 +231,11 @@ def test_kvm_that_does_not_work_is_done_without(options: Options) -> None:
     """The first command fails as one with a KVM that lacks something does; the second one runs."""
     (good,) = plan(replace(options, command_line="/hello"), Hypervisor.qemu)
     bad = (*good, "-object", "no-such-accelerator")
-    assert Run((bad, good), session.Terms(timeout=TIMEOUT)).outcome.status == 0
+    done = Run((bad, good), session.Terms(timeout=TIMEOUT))
+    assert done.outcome.status == 0
+    assert done.complaints.startswith(
+        b"unikiln: KVM does not work here, QEMU translates instead: qemu-system-"
+    )
     with pytest.raises(HostError, match="no-such-accelerator"):
         Run((bad, bad), session.Terms(timeout=TIMEOUT))
 

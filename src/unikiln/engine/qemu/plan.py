@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from unikiln.engine.qemu import command, installed, kvm
@@ -34,14 +35,16 @@ def plan(options: Options, hypervisor: Hypervisor, program: str | None = None) -
     return tuple((qemu.program, *command.arguments(each, qemu.properties)) for each in tries)
 
 
-def start(commands: tuple[Command, ...]) -> Guest:
+def start(commands: tuple[Command, ...], complain: Callable[[bytes], object]) -> Guest:
     """Start the first command that QEMU can start: a KVM that is there may still lack what a guest needs.
+
+    ``complain`` is told what QEMU said when it could not.
 
     :raises HostError: none; the message is that of the last
     """
     for each in commands[:-1]:
         try:
             return Guest(each)
-        except HostError:
-            continue
+        except HostError as error:
+            complain(f"unikiln: KVM does not work here, QEMU translates instead: {error.message}\n".encode())
     return Guest(commands[-1])

@@ -52,7 +52,7 @@ def run(
 
     :raises HostError: QEMU does not start
     """
-    with start(commands) as guest:
+    with start(commands, complain) as guest:
         started(guest)
         if not terms.paused:
             guest.go()
