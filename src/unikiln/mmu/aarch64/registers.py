@@ -86,7 +86,6 @@ SCTLR_EE = 1 << 25
 SCTLR_EPAN = 1 << 57
 
 TTBR_ASID_SHIFT = 48
-TTBR_CNP = 1 << 0
 
 _DEVICE = ("Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE")
 _SPECIAL = {0xF0: "Normal WB tagged", 0x40: "Normal NC XS=0", 0xA0: "Normal WT XS=0"}

@@ -104,8 +104,6 @@ _SALTED: dict[int, Callable[[Data, bytes], bytes]] = {
     Checksum.EDONR: _edonr,
     Checksum.BLAKE3: _blake3,
 }
-DEDUPABLE = frozenset({Checksum.SHA256, Checksum.SHA512, Checksum.SKEIN, Checksum.BLAKE3})
-"""Those strong enough to tell blocks apart; any part of them serves as well as the whole."""
 
 
 def checksum(kind: int, data: Data, salt: bytes = b"", order: str = "<") -> Words4:

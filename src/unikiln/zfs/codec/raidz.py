@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 _POLYNOMIAL = 0x11D
-PARITY_MAX = 3
 
 
 def _powers() -> tuple[list[int], list[int]]:
