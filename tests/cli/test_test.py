@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -196,3 +197,19 @@ def test_a_folder_that_is_not_there(disk: Path, capsys: pytest.CaptureFixture[st
     assert "/none" in capsys.readouterr().err
     assert main(["test", str(disk), "--match", "pass-1", "--junit", "/none/junit.xml"]) == 1
     assert "/none/junit.xml: No such file or directory" in capsys.readouterr().err
+
+
+def test_every_guest_gets_what_opens_the_image(
+    disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "import sys; print(sys.argv[1:])"
+    monkeypatch.setattr("unikiln.cli.test._UNIKILN", (sys.executable, "-S", "-c", told))
+    (tmp_path / "key").write_bytes(bytes(32))
+    given = ["--dataset", "osv/zfs", "--key", f"osv={tmp_path}/key", "-m", "64M", "--env", "A=1"]
+    assert main(["test", str(disk), "--match", "pass-1", "--json", "--timeout", "7", *given]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["tests"]
+    words = ast.literal_eval(result["output"])
+    assert words[:5] == ["run", "--engine", "embedded", "--timeout", "7.0"]
+    assert words[-3:] == [str(disk), "--", "/tests/pass-1"]
+    for name, value in (("--dataset", "osv/zfs"), ("--key", f"osv={tmp_path}/key"), ("--memory", "64M")):
+        assert words[words.index(name) + 1] == value

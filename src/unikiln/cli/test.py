@@ -13,7 +13,6 @@ import typer
 from unikiln.cli.common import DatasetOption, ImageArgument, JsonOption, QuietOption, open_dataset
 from unikiln.cli.flags import GroupedCommand, as_arguments, given, option, takes
 from unikiln.cli.keys import KEY_FLAG, KeyOption
-from unikiln.cli.keys import KeyOption
 from unikiln.cli.output import print_json, printable
 from unikiln.cli.run import Engine
 from unikiln.cli.run_qemu import QemuFlags
@@ -76,8 +75,6 @@ def test(
         wanted = programs(opened.filesystem.path, folder, match, machine)
     if not wanted:
         raise UsageError(f"{image}: no program in {folder} matches {match!r}", hint="--dir, --match")
-    opening = ["--dataset", dataset] if dataset else []
-    opening += [word for each in key or () for word in ("--key", each)]
     shared = _shared_arguments(engine, timeout, memory, env or [], dataset, key or [])
     began = time.monotonic()
     show = _silent if json or quiet else _Lines(wanted)
@@ -115,7 +112,7 @@ def _shared_arguments(
         return [*arguments, *as_arguments(QemuFlags), "--snapshot", "--verbose", "--power-off-on-abort"]
     for each in key:
         arguments += [KEY_FLAG, each]
-    return arguments
+    return [*arguments, *(["--dataset", dataset] if dataset else [])]
 
 
 def _command(image: Path, shared: list[str]) -> Callable[[Program], list[str]]:
