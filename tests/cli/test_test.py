@@ -20,6 +20,8 @@ from tests.guest.tiny import exit_with, make_elf, words
 from tests.osv_like.kernel import build, build_boot_disk
 from tests.qemu import wait_until
 from unikiln.cli.main import main
+from unikiln.cli.run import Engine
+from unikiln.cli.test import _shared_arguments
 
 ARM, COMPILER = "qemu-system-aarch64", "aarch64-linux-gnu-gcc"
 X86, X86_COMPILER = "qemu-system-x86_64", "x86_64-linux-gnu-gcc"
@@ -199,17 +201,21 @@ def test_a_folder_that_is_not_there(disk: Path, capsys: pytest.CaptureFixture[st
     assert "/none/junit.xml: No such file or directory" in capsys.readouterr().err
 
 
-def test_every_guest_gets_what_opens_the_image(
-    disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_every_guest_gets_what_was_given(
+    disk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = "import sys; print(sys.argv[1:])"
     monkeypatch.setattr("unikiln.cli.test._UNIKILN", (sys.executable, "-S", "-c", told))
-    (tmp_path / "key").write_bytes(bytes(32))
-    given = ["--dataset", "osv/zfs", "--key", f"osv={tmp_path}/key", "-m", "64M", "--env", "A=1"]
+    given = ["--dataset", "osv/zfs", "-m", "64M", "--env", "A=1"]
     assert main(["test", str(disk), "--match", "pass-1", "--json", "--timeout", "7", *given]) == 0
     (result,) = json.loads(capsys.readouterr().out)["tests"]
     words = ast.literal_eval(result["output"])
     assert words[:5] == ["run", "--engine", "embedded", "--timeout", "7.0"]
     assert words[-3:] == [str(disk), "--", "/tests/pass-1"]
-    for name, value in (("--dataset", "osv/zfs"), ("--key", f"osv={tmp_path}/key"), ("--memory", "64M")):
+    for name, value in (("--dataset", "osv/zfs"), ("--env", "A=1"), ("--memory", "64M")):
         assert words[words.index(name) + 1] == value
+
+
+def test_keys_are_for_the_embedded_engine() -> None:
+    given = _shared_arguments(Engine.embedded, 1, None, [], None, ["osv=FILE", "env:KEY"])
+    assert given[-4:] == ["--key", "osv=FILE", "--key", "env:KEY"]
