@@ -36,7 +36,17 @@ from unikiln.errors import UsageError
             "build m -o bootfs.bin --fs ramfs --layout bare --format raw --quiet --base . "
             "-d bootfs.d --strip",
         ),
-        ("run.py", ["-k", "-m", "512", "-e", "/hello"], "run --engine qemu -k -m 512 -e /hello"),
+        (
+            "run.py",
+            ["--kernel", "-m", "512", "-e", "/hello", "--arch=x86_64"],
+            "run --engine qemu --pass-signals -i build/last/usr.img -k -m 512M -e /hello --arch=x86_64",
+        ),
+        (
+            "run.py",
+            ["-s", "-d", "--arch", "aarch64"],
+            "run --engine qemu -i build/debug/disk.img -s -d --arch aarch64",
+        ),
+        ("run.py", ["-s", "-r", "--image=x"], "run --engine qemu -s -r --image=x"),
         ("imgedit.py", ["setargs", "-f raw usr.img", "-x", "/app"], "disk setargs usr.img -x /app"),
         ("imgedit.py", ["setsize", "loader.img", "99"], "disk setsize --arch x86_64 loader.img 99"),
         ("imgedit.py", ["setsize_aarch64", "loader.img", "99"], "disk setsize --arch aarch64 loader.img 99"),
@@ -172,3 +182,28 @@ def test_a_command_line_does_not_go_over_what_a_file_system_wrote(
     assert _compat("imgedit.py", "setargs", "d.img", "/app") == 1
     assert "no room for a command line" in capfd.readouterr().err
     assert (tmp_path / "d.img").read_bytes() == before
+
+
+@pytest.mark.judge("qemu-system-aarch64")
+def test_run_shows_qemu_s_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kernel, image = arm_image(tmp_path / "loader.img"), tmp_path / "usr.img"
+    image.write_bytes(bytes(1 << 20))
+    given = (
+        "--kernel",
+        "--kernel-path",
+        kernel,
+        "--arch",
+        "aarch64",
+        "-i",
+        image,
+        "-m",
+        "512",
+        "-c1",
+        "-e",
+        "/hello",
+    )
+    assert _compat("run.py", *given, "--vnc", "none", "--dry-run") == 0
+    shown = capfd.readouterr().out
+    assert "qemu-system-aarch64" in shown
+    assert "/hello" in shown
+    assert "-m 512" in shown

@@ -7,6 +7,7 @@ Pure: arguments in, arguments out. Facts: OSv's ``scripts/upload_manifest.py``, 
 from __future__ import annotations
 
 import argparse
+import platform
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -54,8 +55,31 @@ def mkbootfs(arguments: Sequence[str]) -> list[str]:
 
 
 def run(arguments: Sequence[str]) -> list[str]:
-    """``run.py``: QEMU, by the same options."""
-    return ["run", "--engine", "qemu", *arguments]
+    """``run.py``: QEMU, by the same options; its image and what Ctrl-C means are as there if not given."""
+    words = ["-k" if word == "--kernel" else word for word in _memory_in_mebibytes(arguments)]
+    signals = [] if {"-s", "--with-signals"} & {*words} else ["--pass-signals"]
+    return ["run", "--engine", "qemu", *signals, *_default_image(words), *words]
+
+
+def _memory_in_mebibytes(arguments: Sequence[str]) -> list[str]:
+    """A plain number after ``-m`` is in MiB, as QEMU has it."""
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [word + "M" if flag in ("-m", "--memsize") and word.isdigit() else word for flag, word in pairs]
+
+
+def _default_image(words: list[str]) -> list[str]:
+    if any(word == "--image" or word.startswith(("-i", "--image=")) for word in words):
+        return []
+    debug, release = {"-d", "--debug"} & {*words}, {"-r", "--release"} & {*words}
+    folder = "debug" if debug else "release" if release else "last"
+    return ["-i", f"build/{folder}/{'disk' if _arch(words) == 'aarch64' else 'usr'}.img"]
+
+
+def _arch(words: list[str]) -> str:
+    parser = _Parser(prog="run.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("--arch", default=platform.machine())
+    given: str = parser.parse_known_args(words)[0].arch
+    return given
 
 
 def imgedit(arguments: Sequence[str]) -> list[str]:
