@@ -23,7 +23,8 @@ class Config:
     :ivar granules: shifts of the granules, of 12, 14 and 16
     :ivar lpa2: those of them that TCR_EL1.DS gives 52-bit addresses (FEAT_LPA2)
     :ivar lva: 52-bit virtual addresses with the 64 KiB granule (FEAT_LVA)
-    :ivar hafdbs: 0 none, 1 access flag, 2 and dirty state by hardware (FEAT_HAFDBS)
+    :ivar hafdbs: 0 none, 1 access flag, 2 and dirty state by hardware (FEAT_HAFDBS); FEAT_HAFT counts as 2:
+        TCR2_EL1, which would enable the flag of tables, is not modelled
     :ivar hpds: hierarchical permissions can be disabled (FEAT_HPDS)
     :ivar pan: 0 none, 1 FEAT_PAN, 2 FEAT_PAN2, 3 FEAT_PAN3
     :ivar ttst: small translation tables, T0SZ up to 48 (FEAT_TTST)
