@@ -44,12 +44,9 @@ def test_and_clear_dirty(entries: Words, layout: Layout) -> Mask:
     An entry that AArch64 hardware made dirty (DBM, writable) becomes read-only again: its clean state.
     """
     found = _test_and_clear(entries, layout.dirty)
-    if layout.hardware_dirty is not None:
-        mask, value = layout.hardware_dirty
-        by_hardware = (entries & np.uint64(mask)) == np.uint64(value)
-        entries[by_hardware] |= np.uint64(layout.read_only[1])
-        found |= by_hardware
-    return found
+    by_hardware = layout.dirty_by_hardware(entries)
+    entries[by_hardware] |= np.uint64(layout.read_only[1])
+    return found | by_hardware
 
 
 test_and_clear_accessed.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test

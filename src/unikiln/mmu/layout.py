@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unikiln.mmu.memory import Levels, Words
+from unikiln.mmu.memory import Levels, Mask, Words
 
 
 class Step(NamedTuple):
@@ -116,6 +116,12 @@ class Layout:
         for mask, shift in self.high_address:
             address |= (entry & mask) << shift
         return address
+
+    def dirty_by_hardware(self, entries: Words) -> Mask:
+        """Which of many leaves hardware made dirty; software's bit apart."""
+        mask, value = self.hardware_dirty or (0, 1)
+        found: Mask = (entries & np.uint64(mask)) == np.uint64(value)
+        return found
 
     def output_addresses(self, entries: Words) -> Words:
         """:meth:`output_address` of many entries."""

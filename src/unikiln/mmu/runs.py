@@ -87,11 +87,8 @@ def _table(values: Iterable[int]) -> Words:
 
 
 def _dirty(layout: Layout, entries: Words) -> Mask:
-    found: Mask = (entries & np.uint64(layout.dirty)) != 0
-    if layout.hardware_dirty is not None:
-        mask, value = layout.hardware_dirty
-        found |= (entries & np.uint64(mask)) == np.uint64(value)
-    return found
+    by_software: Mask = (entries & np.uint64(layout.dirty)) != 0
+    return by_software | layout.dirty_by_hardware(entries)
 
 
 def _count(where: Mask, begins: np.ndarray[tuple[int], np.dtype[np.intp]]) -> list[int]:

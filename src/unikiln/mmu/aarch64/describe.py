@@ -14,7 +14,7 @@ from unikiln.mmu.aarch64 import descriptor as bits
 from unikiln.mmu.aarch64.entry import DescriptorKind, kind_of
 from unikiln.mmu.aarch64.iss_abort import flag
 from unikiln.mmu.aarch64.layout import LAST_LEVEL, layout
-from unikiln.mmu.aarch64.permission import el0_rights, el1_rights, mair_field
+from unikiln.mmu.aarch64.permission import Rights, el0_rights, el1_rights, mair_field, rights_text
 from unikiln.mmu.aarch64.registers import is_device, memory_type
 from unikiln.mmu.field import Field, Spec, decode_all
 from unikiln.mmu.layout import Layout
@@ -243,23 +243,19 @@ def _rights(value: int) -> list[Field]:
     ]
 
 
-def _number(rights: tuple[bool, bool, bool]) -> int:
+def _number(rights: Rights) -> int:
     read, write, execute = rights
     return read << 2 | write << 1 | execute
 
 
-def _rights_text(rights: tuple[bool, bool, bool]) -> str:
+def _rights_text(rights: Rights) -> str:
     words = [word for has, word in zip(rights, ("read", "write", "execute"), strict=True) if has]
-    return f"{_letters(rights)}: may {', '.join(words)}" if words else "---: no access"
-
-
-def _letters(rights: tuple[bool, bool, bool]) -> str:
-    return "".join(letter if has else "-" for has, letter in zip(rights, "rwx", strict=True))
+    return f"{rights_text(rights)}: may {', '.join(words)}" if words else "---: no access"
 
 
 def _leaf_sentence(entry: _Entry) -> str:
     value = entry.value
-    parts = [f"EL0 {_letters(el0_rights(value, 0))}, EL1 {_letters(el1_rights(value, 0))}"]
+    parts = [f"EL0 {rights_text(el0_rights(value, 0))}, EL1 {rights_text(el1_rights(value, 0))}"]
     if entry.mair is not None:
         parts.append(_memory_words(entry))
     parts.append("accessed" if value & bits.AF else "Access Flag 0")

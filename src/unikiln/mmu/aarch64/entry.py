@@ -7,8 +7,6 @@ from enum import Enum
 
 from unikiln.mmu.aarch64.descriptor import (
     AF,
-    AP_EL0,
-    AP_READ_ONLY,
     ATTR_INDX_SHIFT,
     CONTIGUOUS,
     DBM,
@@ -17,10 +15,10 @@ from unikiln.mmu.aarch64.descriptor import (
     SH_SHIFT,
     SOFTWARE_COPY_ON_WRITE,
     SOFTWARE_DIRTY,
-    UXN,
     VALID,
 )
 from unikiln.mmu.aarch64.layout import LAST_LEVEL, USER_48
+from unikiln.mmu.aarch64.permission import el0_rights, rights_text
 from unikiln.mmu.layout import Layout
 
 
@@ -88,9 +86,7 @@ class Descriptor:
     @property
     def permissions(self) -> str:
         """What EL0 may do, ``rwx`` with dashes."""
-        if not self.value & AP_EL0:
-            return "---" if self.value & UXN else "--x"
-        return f"r{'-' if self.value & AP_READ_ONLY else 'w'}{'-' if self.value & UXN else 'x'}"
+        return rights_text(el0_rights(self.value, 0))
 
     def __str__(self) -> str:
         named = [name for bit, name in _FLAG_NAMES if self.value & bit]

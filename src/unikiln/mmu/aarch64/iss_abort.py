@@ -81,6 +81,13 @@ _ASSURED_ONLY = flag("AssuredOnly", 39, "not due to AssuredOnly", "due to Assure
 _OVERLAY = flag("Overlay", 38, "not due to overlay permissions", "due to overlay permissions")
 _HDBSSF = flag("HDBSSF", 43, "not due to the dirty state tracking structure", "due to that structure (HDBSS)")
 
+WRITE_UPDATE = {
+    0: "no store, or memory may have been updated",
+    2: "a store that did not update memory",
+    3: "a store that updated memory",
+}
+"""What WU tells of the store that an asynchronous or external abort is about."""
+
 DATA_ABORT = (
     flag("ISV", 24, "bits 23:14 do not describe the instruction", "bits 23:14 describe the instruction"),
     Spec("SAS", 23, 22, {0: "byte", 1: "halfword", 2: "word", 3: "doubleword"}, _has_isv),
@@ -89,17 +96,7 @@ DATA_ABORT = (
     flag("SF", 15, "32-bit register", "64-bit register", _has_isv),
     flag("AR", 14, "no acquire or release", "acquire or release", _has_isv),
     flag("TopLevel", 21, *_TOP_LEVEL, _has_no_isv),
-    Spec(
-        "WU",
-        17,
-        16,
-        {
-            0: "no store, or memory may have been updated",
-            2: "a store that did not update memory",
-            3: "a store that updated memory",
-        },
-        _external_without_isv,
-    ),
+    Spec("WU", 17, 16, WRITE_UPDATE, _external_without_isv),
     flag("FnP", 15, "FAR_EL1 is precise", "FAR_EL1 is somewhere in the granule", _has_no_isv),
     flag("PFV", 14, *_PFV, _external_without_isv),
     flag("VNCR", 13, "not by use of VNCR_EL2", "by use of VNCR_EL2 at EL1 (ESR_EL2)"),

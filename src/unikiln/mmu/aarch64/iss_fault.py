@@ -5,7 +5,7 @@ Arm ARM D24.2.45, "ISS encoding for ...", issue M.a; granule protection check: E
 
 from __future__ import annotations
 
-from unikiln.mmu.aarch64.iss_abort import flag, register_name
+from unikiln.mmu.aarch64.iss_abort import WRITE_UPDATE, flag, register_name
 from unikiln.mmu.aarch64.status import STATUS_CODES, StatusKind
 from unikiln.mmu.field import Spec
 
@@ -92,17 +92,7 @@ SERROR = (
     flag("IDS", 24, "as the architecture says", "implementation defined"),
     Spec("ISS", 23, 0, "implementation defined", _is_implementation_defined),
     flag("ELS", 18, "ELR_EL1 tells nothing of the cause", "by the instruction at ELR_EL1", _is_asynchronous),
-    Spec(
-        "WU",
-        17,
-        16,
-        {
-            0: "no store, or memory may have been updated",
-            2: "a store that did not update memory",
-            3: "a store that updated memory",
-        },
-        _is_asynchronous,
-    ),
+    Spec("WU", 17, 16, WRITE_UPDATE, _is_asynchronous),
     flag("VFV", 15, "FAR_EL1 is not valid", "FAR_EL1 is valid", _is_asynchronous),
     flag("PFV", 14, "PFAR_EL1 is unknown", "PFAR_EL1 has the physical address", _is_asynchronous),
     flag("IESB", 13, "not by an implicit barrier", "synchronized by an implicit barrier", _is_asynchronous),

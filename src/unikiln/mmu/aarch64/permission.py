@@ -57,8 +57,8 @@ def attributes(entry: int, mair: int, sctlr: int, shareability: int) -> Attribut
     """The leaf for people; ``shareability`` is its SH, or that of TCR_EL1."""
     attr = mair_field(entry, mair)
     return Attributes(
-        user=_text(el0_rights(entry, sctlr)),
-        privileged=_text(el1_rights(entry, sctlr)),
+        user=rights_text(el0_rights(entry, sctlr)),
+        privileged=rights_text(el1_rights(entry, sctlr)),
         memory_type=memory_type(attr),
         shareability="outer shareable" if is_device(attr) else _SHAREABILITY[shareability],
         is_global=not entry & bits.NG,
@@ -66,5 +66,6 @@ def attributes(entry: int, mair: int, sctlr: int, shareability: int) -> Attribut
     )
 
 
-def _text(rights: Rights) -> str:
+def rights_text(rights: Rights) -> str:
+    """``rwx`` with dashes."""
     return "".join(letter if has else "-" for letter, has in zip("rwx", rights, strict=True))
